@@ -1,0 +1,128 @@
+# The commands of this checkout. `make help` lists them; CI calls the same ones.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# Nothing of the caller's environment chooses what runs here.
+export LC_ALL := C.UTF-8
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export ANSIBLE_HOME ?= $(HOME)/.ansible
+unexport ANSIBLE_COLLECTIONS_PATH ANSIBLE_INVENTORY ANSIBLE_STDOUT_CALLBACK MAKELEVEL PYTHONHOME PYTHONPATH VIRTUAL_ENV
+
+# Only used to make the virtual environment: 3.11 is what TensorFlow's and Ansible's pins agree on.
+PYTHON ?= $(firstword $(shell command -v python3.11 python3) python3)
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+export PATH := $(BIN):$(PATH)
+
+# A stamp is named by what it stands for, not by times, which a fresh clone and a copied one both change. The checkout's
+# own path belongs to it because the scripts in an environment carry that path.
+digest = $(shell { echo $(CURDIR); cat $(1); } | sha256sum | cut -c 1-16)
+RUN_PINS := requirements.txt
+DEV_PINS := requirements.txt trainer/requirements.txt requirements-dev.txt
+RUN := $(VENV)/.run-$(call digest,$(RUN_PINS))
+DEV := $(VENV)/.dev-$(call digest,$(DEV_PINS))
+
+# Every pin is written down, so pip resolves nothing; `pip check` proves that none is missing.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+
+JUNIT := build/junit
+PYTEST := $(BIN)/python -m pytest
+INTEGRATION := $(patsubst tests/integration/%/,integration-%,$(sort $(dir $(wildcard tests/integration/*/test_*.py))))
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(RUN) ## train MNIST here with 1 and 2 workers, and compare them
+	$(BIN)/ansible-playbook site.yml
+	$(BIN)/ansible-playbook benchmark.yml -e workers=1,2
+
+.PHONY: test
+test: $(DEV) ## lint, unit, sanity and integration, then one line with the sum
+	@rm -rf $(JUNIT)
+	@status=0; $(MAKE) --keep-going lint unit sanity integration || status=$$?; \
+	$(BIN)/python tools/test_summary.py $(JUNIT) || status=$$?; exit $$status
+
+.PHONY: lint
+lint: $(DEV) lint-python lint-ansible lint-docs ## every check that runs nothing, offline
+
+.PHONY: lint-python
+lint-python: $(DEV)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+.PHONY: lint-ansible
+lint-ansible: $(DEV)
+	$(BIN)/yamllint --strict .
+	$(BIN)/ansible-lint
+
+.PHONY: lint-docs
+lint-docs: $(DEV)
+	$(BIN)/antsibull-changelog lint
+	$(BIN)/python tools/docs.py --check
+
+.PHONY: unit
+unit: $(DEV) ## unit tests of the collection, the trainer and the house
+	$(PYTEST) tests/unit --junit-xml=$(JUNIT)/unit.xml
+
+.PHONY: sanity
+sanity: $(DEV) ## ansible-test sanity and antsibull-docs on the built artifact
+	$(BIN)/python tools/sanity.py
+
+.PHONY: integration
+integration: $(INTEGRATION) ## tests with real processes; integration-NAME runs one folder of tests/integration
+
+integration-%: $(DEV)
+	$(PYTEST) tests/integration/$* --junit-xml=$(JUNIT)/$@.xml
+
+.PHONY: bench
+bench: $(DEV) ## measure the trainer's profiles against each other; see docs/performance.md
+	$(BIN)/python tools/bench.py
+
+.PHONY: docs
+docs: $(DEV) ## write docs/reference and the tables in the roles' READMEs anew
+	$(BIN)/python tools/docs.py
+
+.PHONY: changelog
+changelog: $(DEV) ## write CHANGELOG.rst from changelogs/ for the version in galaxy.yml
+	$(BIN)/antsibull-changelog release --update-existing
+
+.PHONY: build
+build: $(RUN) ## build the collection's artifact in build/
+	@mkdir -p build
+	$(BIN)/ansible-galaxy collection build --force --output-path build
+
+.PHONY: install-check
+install-check: build ## install the artifact in an empty place and use it from there
+	$(BIN)/python tools/install_check.py build
+
+.PHONY: pins
+pins: $(RUN) ## choose every pinned version anew from the requirements*.in files
+	$(BIN)/python tools/pins.py
+
+.PHONY: clean
+clean: ## remove the virtual environment, caches and builds; results/ and the data set stay
+	rm -rf $(VENV) build .ansible .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@echo "Making $(VENV) with $(PYTHON)"
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v == (3, 11) or sys.exit(f"Python 3.11 is needed, $(PYTHON) is {v}: make PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -m venv --clear $(VENV)
+
+$(RUN): | $(BIN)/python
+	@echo "Installing $(RUN_PINS)"
+	@$(PIP) install --no-deps --requirement requirements.txt
+	@rm -f $(VENV)/.run-*; touch $@
+
+$(DEV): $(RUN)
+	@echo "Installing requirements-dev.txt"
+	@$(PIP) install --no-deps $(addprefix --requirement ,$(DEV_PINS))
+	@$(PIP) check
+	@rm -f $(VENV)/.dev-*; touch $@

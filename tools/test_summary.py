@@ -1,0 +1,62 @@
+"""Adds up the JUnit files of several pytest runs and says the sum in one line, `12 passed, 0 failed, 1 skipped`.
+
+Usage: test_summary.py FOLDER
+
+Exits with 1 when a test failed, when a run ended in an error, or when nothing passed at all: silence is no success.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+
+@dataclass(frozen=True)
+class Sum:
+    """How many tests ended how; an error outside a test (in a fixture, while collecting) counts as a failure."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: Sum) -> Sum:
+        return Sum(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+    @property
+    def good(self) -> bool:
+        """Whether something was proved and nothing refuted."""
+        return self.passed > 0 and self.failed == 0
+
+
+def count(document: str) -> Sum:
+    """Count one JUnit document test by test, since its totals count a test twice that fails and then breaks its teardown."""
+    worst: dict[tuple[str, str], int] = {}
+    for case in ElementTree.fromstring(document).iter("testcase"):
+        outcome = 2 if {"failure", "error"} & {child.tag for child in case} else int(case.find("skipped") is not None)
+        name = (case.get("classname", ""), case.get("name", ""))
+        worst[name] = max(worst.get(name, 0), outcome)
+    outcomes = list(worst.values())
+    return Sum(passed=outcomes.count(0), failed=outcomes.count(2), skipped=outcomes.count(1))
+
+
+def main() -> int:
+    """Print each run's sum and the whole one; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    total = Sum()
+    for path in sorted(parser.parse_args().folder.glob("*.xml")):
+        run = count(path.read_text(encoding="utf-8"))
+        print(f"{path.stem}: {run}")
+        total += run
+    print(total)
+    return 0 if total.good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

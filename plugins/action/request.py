@@ -1,0 +1,74 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Action plugin of ``request``: checks a command line on the controller, all problems at once."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+from ansible.plugins.action import ActionBase
+from ansible.utils.vars import load_extra_vars
+
+from ..module_utils.errors import InvalidInput, Problem
+from ..module_utils.grid import WORDS, read_words, unknown_words
+
+ARGUMENTS = {
+    "words": {"type": "dict", "default": {}},
+    "base": {"type": "dict", "default": {}},
+    "sweep": {"type": "bool", "default": False},
+    "results_dir": {"type": "str"},
+    "accepted_variables": {"type": "list", "elements": "str", "default": []},
+}
+COLLECTION = Path(__file__).absolute().parents[2]
+
+
+class ActionModule(ActionBase):
+    """Reads the command line; changes nothing."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, object] | None = None) -> dict[str, object]:
+        """Return ``{changed, cells, repeats}``, or fail with every problem."""
+        super().run(tmp, task_vars)
+        _validation, options = self.validate_argument_spec(ARGUMENTS)
+        request, problems = read_words(options["words"], options["base"], sweep=options["sweep"])
+        extra = [name for name in load_extra_vars(self._loader) if not name.startswith("ansible_")]
+        known = {*WORDS, *role_variables(), *options["accepted_variables"]}
+        problems = unknown_words(extra, known) + problems
+        problems.extend(results_problems(options["results_dir"]))
+        if problems:
+            error = InvalidInput("the command line", problems)
+            return {"failed": True, "msg": str(error), "failure": error.as_failure()}
+        return {"changed": False, "cells": [dict(cell) for cell in request.cells], "repeats": request.repeats}
+
+
+def role_variables() -> Iterator[str]:
+    """Return every variable that the collection's roles take, and the shared ones their defaults read."""
+    for specs in COLLECTION.glob("roles/*/meta/argument_specs.yml"):
+        document = yaml.safe_load(specs.read_text(encoding="utf-8"))
+        yield from document["argument_specs"]["main"].get("options", {})
+    for defaults in COLLECTION.glob("roles/*/defaults/main.yml"):
+        yield from re.findall(r"\bdtf_[a-z_]+\b", defaults.read_text(encoding="utf-8"))
+
+
+def results_problems(results_dir: str | None) -> list[Problem]:
+    """Return what keeps results from being written: the nearest existing folder must be one, and be writable."""
+    if not results_dir:
+        return []
+    existing = Path(results_dir).expanduser().absolute()
+    while not os.path.lexists(existing):
+        existing = existing.parent
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK) and not _read_only(existing):
+        return []
+    return [Problem("results_dir", results_dir, "a folder that can be written ({0} cannot)".format(existing))]
+
+
+def _read_only(path: Path) -> bool:
+    """Whether the file system is mounted read-only, which root's access rights do not show."""
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)

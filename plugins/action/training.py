@@ -1,0 +1,346 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Action plugin of ``training``: waits on the controller, shows progress, writes the run document.
+
+One of these runs for every host of the topology, all at once. Each watches its own host through its own connection;
+what the others must know of it goes through files in the run's results directory (:mod:`run_results`). The action of
+the chief's host assembles the document.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ansible import context
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible.release import __version__ as ansible_version
+
+from ..module_utils.hosts import tasks
+from ..module_utils.progress import duration, progress_line
+from ..module_utils.run_document import HostPart, run_document
+from ..module_utils.spec import Topology
+from ..module_utils.status import HostState
+from ..module_utils.waiter import wait
+from ..plugin_utils.collection_version import collection_version
+from ..plugin_utils.progress_display import ProgressDisplay, controller_has_terminal
+from ..plugin_utils.run_results import RunResults
+from ..plugin_utils.run_watch import Look, RunWatch
+
+#: A supervisor writes its status every second; one that has been silent for so long is looked for.
+SILENCE_SECONDS = 5.0
+#: A host that does not answer for so long is given up.
+UNREACHABLE_SECONDS = 30.0
+#: Between a host's end and the moment its part must have come together with the others'.
+GATHER_SECONDS = 60.0
+ENDED = ("succeeded", "failed", "stopped", "lost")
+
+ARGUMENTS = {
+    "name": {"type": "str", "required": True},
+    "root": {"type": "str", "default": "~/.local/share/dtf-cluster"},
+    "host": {"type": "str"},
+    "results_dir": {"type": "str", "default": "results"},
+    "wait_timeout": {"type": "float", "default": 0.0},
+    "wait_sleep": {"type": "float", "default": 1.0},
+    "progress": {"type": "str", "default": "auto", "choices": ["auto", "lines", "none"]},
+}
+
+
+class Interrupted(BaseException):
+    """The user has interrupted the playbook; not an ``Exception``, so that nothing on the way swallows it."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a look told of the whole wait: this host's status, and why waiting is over if it is."""
+
+    look: Look
+    over: str | None = None
+
+
+class ActionModule(ActionBase):
+    """Waits for the run of a topology on one host."""
+
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, object] | None = None) -> dict[str, object]:
+        """Wait, gather, return ``{changed, run, path, topology, duration}``."""
+        super().run(tmp, task_vars)
+        self._vars = task_vars or {}
+        _validation, self._options = self.validate_argument_spec(ARGUMENTS)
+        begin = time.monotonic()
+        found = self._call("look")
+        state = HostState.from_dict(found["topology"])
+        if state.run_id is None or state.spec is None:
+            if self._task.check_mode:
+                return self._answer(None, None, state, begin, changed=False)
+            raise AnsibleActionFail("topology {0!r} does not exist on {1}: apply it first".format(state.name, state.host))
+        results = RunResults(self._options["results_dir"], state.run_id)
+        document = results.document()
+        if document is not None or self._task.check_mode:
+            return self._answer(document, results, state, begin, changed=False)
+        topology = Topology.from_params(state.spec)
+        self._refuse_impossible(topology)
+        document = self._wait_and_gather(topology, state, str(found["run_dir"]), results)
+        return self._answer(document, results, state, begin, changed=True)
+
+    def _wait_and_gather(
+        self, topology: Topology, state: HostState, run_dir: str, results: RunResults
+    ) -> dict[str, object]:
+        results.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with _interruptible():
+                self._wait(topology, state, run_dir, results)
+                return self._gather(topology, state.host, run_dir, results)
+        except Interrupted:
+            # From here on the user's signals are ignored: nothing may be left running.
+            self._stop()
+            self._gather(topology, state.host, run_dir, results)
+            os._exit(1)
+
+    def _wait(self, topology: Topology, state: HostState, run_dir: str, results: RunResults) -> None:
+        """Return when the tasks of this host have ended or no longer can."""
+        is_head = state.host == topology.hosts[0].name
+        watch = RunWatch(run_dir, self._execute, chief_log=is_head)
+        mode = self._options["progress"] if is_head else "none"
+        display = ProgressDisplay(
+            mode, self._display.display, time.monotonic, controller_has_terminal(), topology.name + ": "
+        )
+        vigil = _Vigil(time.monotonic)
+
+        def read() -> Sight:
+            look = watch.look()
+            if look.status is not None:
+                results.publish(state.host, {"over": False, "tasks": look.status["tasks"]})
+            notes = results.notes() if len(topology.hosts) > 1 else {}
+            own = look.status["tasks"] if look.status else []
+            others = [task for host, note in notes.items() if host != state.host for task in note["tasks"]]
+            display.update(progress_line(watch.events, own + others, len(tasks(topology)), topology.training.steps))
+            return Sight(look, vigil.judge(look) or _failure_elsewhere(notes, state.host))
+
+        timeout = self._options["wait_timeout"] or None
+        outcome = wait(
+            read,
+            lambda sight: sight.look.finished or sight.over is not None,
+            interval=self._options["wait_sleep"],
+            timeout=timeout,
+        )
+        display.close()
+        if not outcome.satisfied:
+            raise AnsibleActionFail(
+                "topology {0!r}: not finished after {1:g} s, the wait_timeout; last seen: {2}. The training goes on; wait "
+                "again, or stop it with state=stopped".format(
+                    topology.name,
+                    outcome.elapsed,
+                    progress_line(watch.events, outcome.seen.look.status["tasks"] if outcome.seen.look.status else [],
+                                  len(tasks(topology)), topology.training.steps),
+                )
+            )
+        if not outcome.seen.look.finished and outcome.seen.look.reached:
+            self._stop()
+
+    def _gather(self, topology: Topology, host: str, run_dir: str, results: RunResults) -> dict[str, object]:
+        """Fetch what the host's tasks left, and meet with the other hosts in one document."""
+        part = self._part(results)
+        results.publish(host, dict(part, over=True, tasks=part["state"]["tasks"]))
+        names = [entry.name for entry in topology.hosts]
+        if host == names[0]:
+            gathered = wait(
+                results.notes,
+                lambda notes: all(notes.get(name, {}).get("over") for name in names),
+                interval=0.2,
+                timeout=GATHER_SECONDS,
+            ).seen
+            document = self._assemble(topology, part, gathered, results)
+            results.write_document(document)
+            return document
+        document = wait(results.document, lambda found: found is not None, interval=0.2, timeout=2 * GATHER_SECONDS).seen
+        if document is None:
+            raise AnsibleActionFail("the run document was not written by the chief's host {0}".format(names[0]))
+        return document
+
+    def _part(self, results: RunResults) -> dict[str, object]:
+        """Return this host's contribution to the document, with its files fetched."""
+        shell = self._connection._shell
+        if shell.tmpdir is None:
+            self._make_tmp_path()
+        archive = shell.join_path(shell.tmpdir, "run.tar")
+        found = self._call("collect", archive=archive)
+        with tempfile.TemporaryDirectory() as scratch:
+            local = os.path.join(scratch, "run.tar")
+            self._connection.fetch_file(archive, local)
+            results.unpack(local)
+        self._remove_tmp_path(shell.tmpdir)
+        return {
+            "state": found["topology"],
+            "supervisor": found["supervisor"] or found["ended"] or _now(),
+            "ended": found["ended"] or _now(),
+            "environment": found["environment"],
+        }
+
+    def _assemble(
+        self,
+        topology: Topology,
+        head: dict[str, object],
+        notes: dict[str, dict[str, object]],
+        results: RunResults,
+    ) -> dict[str, object]:
+        parts = []
+        for entry in topology.hosts:
+            note = notes.get(entry.name, {})
+            if not note.get("over"):
+                lost = HostState(
+                    host=entry.name,
+                    name=topology.name,
+                    phase="lost",
+                    cause={"reason": "host_lost", "task": None, "message": "{0} no longer answers".format(entry.name)},
+                )
+                note = {"state": lost.as_dict(), "supervisor": head["ended"], "ended": head["ended"], "environment": {}}
+            parts.append(
+                HostPart(
+                    state=HostState.from_dict(note["state"]),
+                    supervisor=note["supervisor"],
+                    ended=note["ended"],
+                    environment=note["environment"],
+                )
+            )
+        every = tasks(topology)
+        events = results.write_events(every, str(parts[0].state.run_id))
+        logs = {task.name: results.log_lines(task) for task in every}
+        versions = {"ansible": ansible_version, "collection": collection_version()}
+        return run_document(topology, parts, events, logs, results.artifacts(every), versions)
+
+    def _call(self, action: str, **more: object) -> dict[str, object]:
+        arguments = dict(self._options, action=action, **more)
+        found: dict[str, object] = self._execute_module("dtf.cluster.training", module_args=arguments, task_vars=self._vars)
+        if found.get("failed"):
+            raise AnsibleActionFail(str(found.get("msg")), result=found)
+        return found
+
+    def _stop(self) -> None:
+        """Stop the topology's tasks on this host, with a checkpoint."""
+        arguments = {name: self._options[name] for name in ("name", "root", "host")}
+        self._execute_module("dtf.cluster.topology", module_args=dict(arguments, state="stopped"), task_vars=self._vars)
+
+    def _execute(self, command: str) -> tuple[int, str, str]:
+        try:
+            done = self._low_level_execute_command(command, executable="/bin/sh")
+        except AnsibleConnectionFailure as error:
+            return 255, "", str(error)
+        return int(done["rc"]), str(done["stdout"]), str(done["stderr"])
+
+    def _refuse_impossible(self, topology: Topology) -> None:
+        """Fail where waiting could never end: too few forks, or a host of the topology that is not in the play."""
+        names = [host.name for host in topology.hosts]
+        absent = [name for name in names if name not in self._vars.get("ansible_play_hosts", names)]
+        if absent:
+            raise AnsibleActionFail(
+                "topology {0!r} also runs on {1}: the play must hold every host of it".format(
+                    topology.name, ", ".join(absent)
+                )
+            )
+        forks = int(context.CLIARGS.get("forks") or 5)
+        if forks < len(names):
+            raise AnsibleActionFail(
+                "topology {0!r} runs on {1} hosts, which are waited for at once; forks is {2}: set forks to at least {1}".format(
+                    topology.name, len(names), forks
+                )
+            )
+
+    def _answer(
+        self,
+        document: dict[str, object] | None,
+        results: RunResults | None,
+        state: HostState,
+        begin: float,
+        changed: bool,
+    ) -> dict[str, object]:
+        """Return the one shape of result; a run that did not succeed fails the task."""
+        answer: dict[str, object] = {
+            "changed": changed,
+            "run": document,
+            "path": results.document_path if results and document else None,
+            "topology": state.as_dict(),
+            "duration": round(time.monotonic() - begin, 3),
+        }
+        if document is not None and document["state"] != "succeeded":
+            cause = document["cause"]
+            answer.update(failed=True, msg=_failure_message(document, answer["path"]))
+            answer["failure"] = {"code": cause["reason"], "message": cause["message"], "details": {"task": cause["task"]}}
+        return answer
+
+
+class _Vigil:
+    """Tells a host that is only quiet from one that is gone."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._reached = self._heard = monotonic()
+        self._stamp: object = None
+
+    def judge(self, look: Look) -> str | None:
+        """Return why nothing more is to be expected from the host, or ``None``."""
+        now = self._monotonic()
+        if not look.reached:
+            if now - self._reached > UNREACHABLE_SECONDS:
+                return "the host has not answered for {0:g} s: {1}".format(UNREACHABLE_SECONDS, look.message)
+            return None
+        self._reached = now
+        stamp = look.status["monotonic"] if look.status else None
+        if stamp != self._stamp:
+            self._stamp, self._heard = stamp, now
+        if now - self._heard > SILENCE_SECONDS:
+            return "the supervisor has been silent for {0:g} s".format(SILENCE_SECONDS)
+        return None
+
+
+def _failure_elsewhere(notes: dict[str, dict[str, object]], host: str) -> str | None:
+    for name, note in notes.items():
+        if name != host and note["over"] and note["state"]["phase"] != "succeeded":
+            return "the run {0} on {1}".format(note["state"]["phase"], name)
+    return None
+
+
+def _failure_message(document: dict[str, object], path: object) -> str:
+    cause = document["cause"]
+    lines = ["run {0} of topology {1!r} {2}: {3}".format(document["run_id"], document["name"], document["state"], cause["message"])]
+    if cause["log_tail"]:
+        lines += ["last lines of {0}:".format(cause["task"])] + ["  | " + line for line in cause["log_tail"]]
+    return "\n".join(lines + ["all of it: {0}".format(path)])
+
+
+def _now() -> dict[str, float]:
+    return {"wall": time.time(), "monotonic": time.monotonic()}
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM into :class:`Interrupted` and ignore those that follow."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def interrupt(_number: int, _frame: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        raise Interrupted()
+
+    former = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    except Interrupted:
+        raise
+    except BaseException:
+        _restore(former)
+        raise
+    _restore(former)
+
+
+def _restore(former: dict[int, object]) -> None:
+    for number, handler in former.items():
+        signal.signal(number, handler)

@@ -1,0 +1,373 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The only file that starts, signals and reads processes of this host.
+
+Everything that decides is elsewhere (:mod:`.drift`, :mod:`.status`, :mod:`.supervisor`); here the decisions are
+carried out on the machine the module runs on.
+
+This module util is private to the collection and imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pkgutil
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from . import supervisor as supervisor_module
+from .errors import ActionFailed
+from .hosts import Run, command, tasks
+from .spec import Topology
+from .status import HostState, host_phase
+from .supervisor import process_identity, write_json
+from .topology_directory import TopologyDirectory, read_json
+
+START_TIMEOUT_SECONDS = 20.0
+#: Beyond the grace: the supervisor itself must write its status and leave.
+STOP_MARGIN_SECONDS = 5.0
+#: A task ends within two seconds of the signal its dying supervisor sends it.
+ORPHAN_ENDS_SECONDS = 3.0
+MIB = 1024 * 1024
+
+
+def observe(root: str, name: str, host: str) -> HostState:
+    """Read what this host knows of a topology; changes nothing."""
+    directory = TopologyDirectory(root, name)
+    now = time.time()
+    state = HostState(
+        host=host,
+        name=name,
+        candidate_created=now,
+        candidate_run_id="{0}-{1:06x}".format(
+            time.strftime("%Y%m%dt%H%M%S", time.gmtime(now)), random.SystemRandom().randrange(1 << 24)
+        ),
+    )
+    current = directory.current()
+    if current is None:
+        return state
+    run_id = str(current["run_id"])
+    run = directory.run(run_id)
+    status = read_json(run / "status.json")
+    checkpoint_run_id = run_id if directory.checkpoint(run_id) else current.get("checkpoint_run_id")
+    return replace(
+        state,
+        phase=host_phase(status, supervisor_alive(run)),
+        run_id=run_id,
+        spec=current["spec"],  # type: ignore[arg-type]
+        created=current["created"],  # type: ignore[arg-type]
+        resumed_from=current["resumed_from"],  # type: ignore[arg-type]
+        cause=status["cause"] if status else None,  # type: ignore[arg-type]
+        tasks=status["tasks"] if status else (),  # type: ignore[arg-type]
+        checkpoint_run_id=str(checkpoint_run_id) if checkpoint_run_id else None,
+    )
+
+
+def supervisor_alive(run: Path) -> bool:
+    """Whether the process that wrote ``supervisor.json`` still lives, and not another one with its pid."""
+    identity = read_json(run / "supervisor.json")
+    return identity is not None and _same_process(identity)
+
+
+def _same_process(identity: Mapping[str, object]) -> bool:
+    found = process_identity(int(str(identity["pid"])))
+    return found is not None and all(found[key] == identity[key] for key in ("start_ticks", "boot_id"))
+
+
+def send_signal(identity: Mapping[str, object], number: int) -> bool:
+    """Signal a process if it is still the one that was identified; return whether it was.
+
+    The pidfd is opened *before* the check: what it refers to can no longer change, so a reused pid is never hit.
+    """
+    try:
+        handle = os.pidfd_open(int(str(identity["pid"])))
+    except ProcessLookupError:
+        return False
+    try:
+        if not _same_process(identity):
+            return False
+        signal.pidfd_send_signal(handle, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def start(topology: Topology, host: str, run: Run, current: Mapping[str, object]) -> None:
+    """Start the supervisor of a run on this host, and with it the host's tasks.
+
+    Args:
+        topology: what is to run.
+        host: this host's inventory name.
+        run: the run.
+        current: the document that makes the run the topology's newest one.
+
+    Raises:
+        ActionFailed: the supervisor did not come up.
+    """
+    directory = TopologyDirectory(topology.root, topology.name)
+    place = directory.run(run.run_id)
+    for part in ("logs", "checkpoint", "summaries"):
+        (place / part).mkdir(parents=True, exist_ok=True)
+    own = [task for task in tasks(topology) if task.host == host]
+    write_json(
+        place / "plan.json",
+        {
+            "run_id": run.run_id,
+            "has_chief": any(task.role == "worker" and task.index == 0 for task in own),
+            "tasks": [
+                {
+                    "role": task.role,
+                    "index": task.index,
+                    "argv": command(expanded(topology), task, run),
+                    "env": {"PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"},
+                    "log": str(place / "logs" / (task.name + ".log")),
+                }
+                for task in own
+            ],
+        },
+    )
+    write_json(place / "lifecycle.json", asdict(topology.lifecycle))
+    directory.set_current(current)
+    script = directory.path / "supervisor.py"
+    script.write_bytes(_supervisor_source())
+    # -I keeps the user's environment out of the supervisor; the tasks still inherit it.
+    with open(str(place / "supervisor.log"), "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-I", str(script), str(place)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=str(place),
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while read_json(place / "status.json") is None:
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise ActionFailed(
+                "supervisor_failed",
+                "the supervisor of topology {0!r} did not come up on {1}; its last words: {2}".format(
+                    topology.name, host, (place / "supervisor.log").read_text(errors="replace")[-2000:].strip() or "none"
+                ),
+            )
+        time.sleep(0.02)
+    process.returncode = 0
+
+
+def expanded(topology: Topology) -> Topology:
+    """Return the topology with ``~`` in its paths replaced by this user's home."""
+    return replace(
+        topology,
+        python=os.path.expanduser(topology.python),
+        data_dir=os.path.expanduser(topology.data_dir),
+        root=os.path.expanduser(topology.root),
+    )
+
+
+def stop(state: HostState, root: str) -> None:
+    """Stop what runs of a topology on this host, with a checkpoint, and return when it has ended.
+
+    Raises:
+        ActionFailed: something still lives although it was killed.
+    """
+    if state.run_id is None or state.spec is None:
+        return
+    run = TopologyDirectory(root, state.name).run(state.run_id)
+    identity = read_json(run / "supervisor.json")
+    lifecycle = state.spec["lifecycle"]
+    grace = float(lifecycle["stop_grace_seconds"])  # type: ignore[index]
+    if identity is not None and send_signal(identity, signal.SIGTERM):
+        if not _wait_until_gone(identity, grace + STOP_MARGIN_SECONDS):
+            send_signal(identity, signal.SIGKILL)
+    # Tasks die with their supervisor; one that was stuck in the kernel or lost its parent is ended here.
+    for task in (read_json(run / "status.json") or {}).get("tasks", ()):  # type: ignore[attr-defined]
+        if task["pid"] is None or identity is None:
+            continue
+        orphan = {"pid": task["pid"], "start_ticks": task["start_ticks"], "boot_id": identity["boot_id"]}
+        if not _wait_until_gone(orphan, ORPHAN_ENDS_SECONDS):
+            send_signal(orphan, signal.SIGKILL)
+            if not _wait_until_gone(orphan, STOP_MARGIN_SECONDS):
+                raise ActionFailed(
+                    "cannot_stop",
+                    "{0} {1} of topology {2!r} (pid {3}) does not end although it was killed".format(
+                        task["role"], task["index"], state.name, task["pid"]
+                    ),
+                )
+
+
+def _wait_until_gone(identity: Mapping[str, object], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while _same_process(identity):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def update_lifecycle(topology: Topology, run_id: str) -> None:
+    """Hand changed lifecycle values to a supervisor that may be at work."""
+    directory = TopologyDirectory(topology.root, topology.name)
+    write_json(directory.run(run_id) / "lifecycle.json", asdict(topology.lifecycle))
+    directory.set_current(dict(directory.current() or {}, spec=topology.as_dict()))
+
+
+def obstacles(topology: Topology, state: HostState) -> list[dict[str, object]]:
+    """Return what would keep the wanted tasks from running on this host, as ``{field, value, accepted}``.
+
+    What the topology's present run occupies counts as free, because that run ends before the new one starts.
+    """
+    own = [task for task in tasks(topology) if task.host == state.host]
+    here = expanded(topology)
+    found = _path_obstacles(here)
+    released_ports, released_bytes = _held_by(state)
+    for task in own:
+        owner = None if task.port in released_ports else listener(task.address)
+        if owner is not None:
+            group = "ps" if task.role == "ps" else "workers"
+            found.append(
+                _obstacle(
+                    "{0}.port".format(group),
+                    task.port,
+                    "a port that is free on {0} for {1}; {2} has it".format(state.host, task.name, owner),
+                )
+            )
+    needed = sum(topology.ps.memory_mb if task.role == "ps" else topology.workers.memory_mb for task in own)
+    available = available_memory_mb() + released_bytes // MIB
+    if needed > available:
+        found.append(
+            _obstacle(
+                "ps.memory_mb, workers.memory_mb",
+                needed,
+                "at most the {0} MiB available on {1} for its {2} tasks; fewer tasks, more hosts, or lower "
+                "memory_mb if you know better".format(available, state.host, len(own)),
+            )
+        )
+    return found
+
+
+def _obstacle(field: str, value: object, accepted: str) -> dict[str, object]:
+    return {"field": field, "value": value, "accepted": accepted}
+
+
+def _path_obstacles(topology: Topology) -> list[dict[str, object]]:
+    found = []
+    if not os.access(topology.python, os.X_OK) or os.path.isdir(topology.python):
+        found.append(_obstacle("python", topology.python, "an interpreter that exists on the host and may be executed"))
+    if not os.path.isdir(topology.data_dir):
+        found.append(_obstacle("data_dir", topology.data_dir, "a directory that exists on the host"))
+    existing = Path(topology.root)
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(str(existing), os.W_OK | os.X_OK):
+        found.append(_obstacle("root", topology.root, "a directory that can be written ({0} cannot)".format(existing)))
+    return found
+
+
+def _held_by(state: HostState) -> tuple[set[int], int]:
+    """Return the ports and the resident bytes that the topology's own run on this host will give back."""
+    if state.phase not in ("running", "stopping") or state.spec is None:
+        return set(), 0
+    before = Topology.from_params(state.spec)
+    ports = {task.port for task in tasks(before) if task.host == state.host}
+    return ports, sum(int(str(task["max_rss_bytes"])) for task in state.tasks)
+
+
+def listener(address: str) -> str | None:
+    """Say who listens on ``host:port`` of this machine, or ``None`` if the port can be had."""
+    name, _separator, port = address.rpartition(":")
+    try:
+        family, kind, protocol, _canonical, place = socket.getaddrinfo(name, int(port), type=socket.SOCK_STREAM)[0]
+    except socket.gaierror as error:
+        return "nobody: {0} cannot be resolved ({1})".format(name, error)
+    probe = socket.socket(family, kind, protocol)
+    try:
+        # As servers do, so that connections in TIME_WAIT do not count; a listener still refuses this.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(place)
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            return "nobody: {0} is no address of this host".format(name)
+        return _owner_of_port(int(port)) or "another process ({0})".format(error.strerror)
+    finally:
+        probe.close()
+    return None
+
+
+def _owner_of_port(port: int) -> str | None:
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            rows = Path(table).read_text(encoding="ascii").splitlines()[1:]
+        except OSError:
+            continue
+        for row in rows:
+            columns = row.split()
+            if columns[3] == "0A" and int(columns[1].rpartition(":")[2], 16) == port:
+                inodes.add("socket:[{0}]".format(columns[9]))
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(os.readlink(str(link)) in inodes for link in (process / "fd").iterdir()):
+                line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                return "process {0} ({1})".format(process.name, _short_command(line))
+        except OSError:
+            continue
+    return None
+
+
+def _short_command(line: str) -> str:
+    """Return a command line cut to what tells a task from another."""
+    run = re.search(r"--run_id=(\S+)", line)
+    task = re.search(r"--job_name=(\S+) --task_index=(\S+)", line)
+    if run and task:
+        return "{0} {1} of run {2}".format(task.group(1), task.group(2), run.group(1))
+    return line[:80]
+
+
+def available_memory_mb() -> int:
+    """Return what this host can still give to processes, with the limit of an enclosing cgroup (MiB)."""
+    meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
+    match = re.search(r"^MemAvailable:\s+([0-9]+) kB$", meminfo, re.MULTILINE)
+    available = int(match.group(1)) // 1024 if match else 0
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            left = int(Path(limit).read_text(encoding="ascii")) - int(Path(used).read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            continue
+        available = min(available, left // MIB)
+    return available
+
+
+def host_environment() -> dict[str, object]:
+    """Return what a reader of a measurement must know of the machine: cores, memory, CPU model, kernel."""
+    cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    model = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
+    memory = re.search(r"^MemTotal:\s+([0-9]+) kB$", meminfo, re.MULTILINE)
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_bytes": int(memory.group(1)) * 1024 if memory else None,
+        "cpu_model": model.group(1).strip() if model else None,
+        "kernel": os.uname().release,
+    }
+
+
+def _supervisor_source() -> bytes:
+    """Return the supervisor's source, also from inside the archive a module travels in."""
+    source = pkgutil.get_data(supervisor_module.__package__ or "", "supervisor.py")
+    if source is None:
+        raise ActionFailed("supervisor_missing", "the supervisor's source is not part of this module")
+    return source

@@ -1,0 +1,82 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Live progress of a training as one line of text, from the newest events and the supervisors' records.
+
+This module util is private to the collection and imports the standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .events import Event, first, last
+from .status import tasks_up
+
+
+def progress_line(
+    chief: Sequence[Event], tasks: Sequence[Mapping[str, object]], task_count: int, target_step: int
+) -> str:
+    """Return what a person wants to know now: step, rate, time left, tasks up, restarts.
+
+    Args:
+        chief: the chief's events so far.
+        tasks: supervisors' records of all tasks known to this controller.
+        task_count: how many tasks the topology has.
+        target_step: the global step asked for; 0 is for ever.
+    """
+    up = "{0}/{1} tasks up".format(tasks_up(tasks), task_count)
+    restarts = sum(int(str(task["restarts"])) for task in tasks)
+    if restarts:
+        up += ", {0} restart{1}".format(restarts, "" if restarts == 1 else "s")
+    return "{0} · {1}".format(_stage(chief, target_step), up)
+
+
+def _stage(chief: Sequence[Event], target_step: int) -> str:
+    if last(chief, "finished") or last(chief, "exported"):
+        return "exported, ending"
+    if first(chief, "target"):
+        return "target reached, evaluating and exporting"
+    if first(chief, "released") is None:
+        for name, text in (
+            ("ready", "waiting at the barrier"),
+            ("connected", "compiling the step"),
+            ("imported", "connecting"),
+            ("started", "importing TensorFlow"),
+        ):
+            if last(chief, name):
+                return text
+        return "starting"
+    newest = last(chief, "progress")
+    step = newest.number("global_step") if newest else None
+    if newest is None or step is None:
+        return "training"
+    rate = _rate(chief)
+    text = "step {0:,.0f}".format(step) + (" of {0:,}".format(target_step) if target_step else "")
+    if rate:
+        text += " · {0:,.0f} steps/s".format(rate)
+        if target_step > step:
+            text += " · {0} left".format(duration((target_step - step) / rate))
+    loss = newest.number("loss")
+    return text + (" · loss {0:.3g}".format(loss) if loss is not None else "")
+
+
+def _rate(chief: Sequence[Event]) -> float | None:
+    """Return global steps a second over the last few progress events: recent, but not nervous."""
+    reports = [event for event in chief if event.event in ("released", "progress")][-6:]
+    oldest, newest = reports[0], reports[-1]
+    seconds = newest.monotonic - oldest.monotonic
+    before, after = oldest.number("global_step"), newest.number("global_step")
+    if seconds <= 0 or before is None or after is None or after <= before:
+        return None
+    return (after - before) / seconds
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people read it: ``42 s``, ``3 min 05 s``, ``2 h 07 min``."""
+    whole = int(round(seconds))
+    if whole < 60:
+        return "{0} s".format(whole)
+    if whole < 3600:
+        return "{0} min {1:02d} s".format(*divmod(whole, 60))
+    return "{0} h {1:02d} min".format(whole // 3600, whole % 3600 // 60)

@@ -1,0 +1,380 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The topology a user asks for: its parts, their defaults, their checks.
+
+:func:`Topology.from_params` is total: it reads whatever was given, converts what has one meaning (``"8"`` is 8) and
+raises :class:`InvalidInput` with *every* problem. A ``Topology`` that exists is valid.
+
+This module util is private to the collection and imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+
+from .errors import InvalidInput, Problem
+
+NAME_PATTERN = r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?"
+ADDRESS_PATTERN = r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?"
+DATASETS = ("mnist", "fashion_mnist", "custom")
+PROFILES = ("fast", "thesis")
+RUNTIMES = ("process",)
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine that runs tasks: its inventory name and the address its peers reach it by."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True)
+class TaskGroup:
+    """All tasks of one role.
+
+    Attributes:
+        replicas: number of tasks.
+        port: task ``i`` on a host listens on ``port + i``.
+        memory_mb: what one task is expected to need, checked against the host before it starts (MiB).
+        gpus: devices a worker may use on its host; 0 is CPU only.
+    """
+
+    replicas: int
+    port: int
+    memory_mb: int
+    gpus: int = 0
+
+
+DEFAULT_PS = TaskGroup(replicas=1, port=8000, memory_mb=700)
+DEFAULT_WORKERS = TaskGroup(replicas=2, port=9000, memory_mb=1000)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is trained and how; each field is the trainer's flag of the same meaning."""
+
+    dataset: str = "mnist"
+    steps: int = 2000
+    hidden_units: int = 100
+    batch_size: int = 20
+    learning_rate: float = 0.001
+    sync: bool = False
+    replicas_to_aggregate: int | None = None
+    communication_interval: int = 1
+    profile: str = "fast"
+    seed: int = 0
+    evaluation_interval: int = 0
+    summary_interval: int = 100
+
+
+@dataclass(frozen=True)
+class Lifecycle:
+    """How the tasks are kept alive and ended; may change while a training runs.
+
+    Attributes:
+        restart_limit: how often one task is started again before the run fails.
+        restart_backoff_seconds: wait before the first restart; it doubles with each further one, up to 30 s.
+        checkpoint_interval_seconds: how much training a lost chief may cost.
+        peer_timeout_seconds: how long a task waits for a peer before it gives up and is restarted.
+        stop_grace_seconds: time between SIGTERM and SIGKILL.
+        lease_seconds: without a waiting controller for so long the run is checkpointed and stopped; 0 is never.
+    """
+
+    restart_limit: int = 5
+    restart_backoff_seconds: float = 1.0
+    checkpoint_interval_seconds: float = 30.0
+    peer_timeout_seconds: float = 60.0
+    stop_grace_seconds: float = 10.0
+    lease_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Topology:
+    """One training spread over hosts: the complete specification.
+
+    Attributes:
+        name: unique among the topologies below one ``root``.
+        owner: who asked for it; a topology of another owner is never taken over.
+        hosts: machines in the order in which tasks are dealt to them; the first runs the chief.
+        python: interpreter on the hosts that can run ``python -m dtf_trainer``.
+        data_dir: the data set's files on the hosts.
+        root: directory on the hosts below which topologies keep their state.
+        run_label: a new label asks for a fresh training that continues nothing.
+    """
+
+    name: str
+    hosts: tuple[Host, ...]
+    python: str
+    data_dir: str
+    root: str
+    runtime: str = "process"
+    owner: str = "site"
+    run_label: str = ""
+    ps: TaskGroup = DEFAULT_PS
+    workers: TaskGroup = DEFAULT_WORKERS
+    training: Training = field(default_factory=Training)
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, object]) -> Topology:
+        """Read a topology from module arguments or from a stored document.
+
+        Args:
+            params: nested mapping with the names of this class's fields; what is missing or ``None`` is the default.
+
+        Raises:
+            InvalidInput: with every problem found.
+        """
+        reader = Reader()
+        topology = _read_topology(reader, params)
+        if topology is not None:
+            reader.problems.extend(_cross_checks(topology))
+        if reader.problems or topology is None:
+            raise InvalidInput("topology", reader.problems)
+        return topology
+
+    def as_dict(self) -> dict[str, object]:
+        """Return plain JSON values; ``from_params`` reads them back to an equal topology."""
+        document = asdict(self)
+        document["hosts"] = [asdict(host) for host in self.hosts]
+        return document
+
+    def defining(self) -> dict[str, object]:
+        """Return the part of the spec that makes a run what it is: all but lifecycle and bookkeeping of memory."""
+        document = self.as_dict()
+        del document["lifecycle"]
+        for group in ("ps", "workers"):
+            del document[group]["memory_mb"]  # type: ignore[attr-defined]
+        return document
+
+    def spec_hash(self) -> str:
+        """Return a short stable digest of :meth:`defining`."""
+        canonical = json.dumps(self.defining(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode("utf-8")).hexdigest()[:16]
+
+    def with_workers(self, replicas: int) -> Topology:
+        """Return the same topology with another number of workers."""
+        return replace(self, workers=replace(self.workers, replicas=replicas))
+
+
+class Reader:
+    """Converts raw values, noting a problem instead of raising."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def problem(self, name: str, value: object, accepted: str) -> None:
+        self.problems.append(Problem(name, value, accepted))
+
+    def text(self, name: str, value: object, pattern: str, accepted: str, default: str) -> str:
+        if isinstance(value, str) and re.fullmatch(pattern, value):
+            return value
+        self.problem(name, value, accepted)
+        return default
+
+    def choice(self, name: str, value: object, choices: Sequence[str]) -> str:
+        if isinstance(value, str) and value in choices:
+            return value
+        self.problem(name, value, "one of " + ", ".join(choices))
+        return choices[0]
+
+    def integer(self, name: str, value: object, minimum: int, maximum: int) -> int:
+        accepted = "a whole number from {0} to {1}".format(minimum, maximum)
+        number = value
+        if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]+\s*", value):
+            number = int(value)
+        if isinstance(number, bool) or not isinstance(number, int) or not minimum <= number <= maximum:
+            self.problem(name, value, accepted)
+            return minimum
+        return number
+
+    def number(self, name: str, value: object, minimum: float, maximum: float, above: bool = False) -> float:
+        accepted = "a number {0} {1:g} and at most {2:g}".format("above" if above else "from", minimum, maximum)
+        number: float | None = None
+        if not isinstance(value, bool) and isinstance(value, (int, float, str)):
+            try:
+                number = float(value)
+            except ValueError:
+                number = None
+        # NaN compares false with everything, so it fails here as it should
+        if number is None or not minimum <= number <= maximum or (above and number == minimum):
+            self.problem(name, value, accepted)
+            return maximum
+        return number
+
+    def boolean(self, name: str, value: object) -> bool:
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if isinstance(value, bool):
+            return value
+        if str(value).lower() in words and not isinstance(value, float):
+            return words[str(value).lower()]
+        self.problem(name, value, "true or false")
+        return False
+
+    def mapping(self, name: str, value: object, known: Sequence[str]) -> Mapping[str, object]:
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            self.problem(name, value, "a mapping with " + ", ".join(known))
+            return {}
+        for key in value:
+            if key not in known:
+                self.problem("{0}.{1}".format(name, key) if name else str(key), value[key], "a field among " + ", ".join(known))
+        return {str(key): entry for key, entry in value.items() if entry is not None}
+
+
+def _read_topology(reader: Reader, params: Mapping[str, object]) -> Topology | None:
+    known = [item.name for item in fields(Topology)]
+    given = reader.mapping("", params, known)
+    path = r"[/~].*"
+    path_form = "an absolute path, or one that starts with ~"
+    hosts = _read_hosts(reader, given.get("hosts"))
+    topology = Topology(
+        name=reader.text(
+            "name", given.get("name"), NAME_PATTERN, "1 to 40 lower-case letters, digits and inner hyphens", "invalid"
+        ),
+        hosts=hosts,
+        python=reader.text("python", given.get("python"), path, path_form, "/"),
+        data_dir=reader.text("data_dir", given.get("data_dir"), path, path_form, "/"),
+        root=reader.text("root", given.get("root"), path, path_form, "/"),
+        runtime=reader.choice("runtime", given.get("runtime", "process"), RUNTIMES),
+        owner=reader.text("owner", given.get("owner", "site"), r"\S(.{0,78}\S)?", "1 to 80 characters", "site"),
+        run_label=reader.text("run_label", given.get("run_label", ""), r"\S{0,80}", "up to 80 characters, no space", ""),
+        ps=_read_group(reader, "ps", given.get("ps"), DEFAULT_PS),
+        workers=_read_group(reader, "workers", given.get("workers"), DEFAULT_WORKERS),
+        training=_read_training(reader, given.get("training")),
+        lifecycle=_read_lifecycle(reader, given.get("lifecycle")),
+    )
+    return topology if hosts else None
+
+
+def _read_hosts(reader: Reader, value: object) -> tuple[Host, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        reader.problem("hosts", value, "a list of at least one {name, address}")
+        return ()
+    hosts = []
+    for position, entry in enumerate(value):
+        where = "hosts[{0}]".format(position)
+        given = reader.mapping(where, entry, ("name", "address"))
+        hosts.append(
+            Host(
+                name=reader.text(where + ".name", given.get("name"), r"\S+", "an inventory host name", "host"),
+                address=reader.text(
+                    where + ".address", given.get("address"), ADDRESS_PATTERN, "an IPv4 address or a DNS name", "127.0.0.1"
+                ),
+            )
+        )
+    return tuple(hosts)
+
+
+def _read_group(reader: Reader, name: str, value: object, default: TaskGroup) -> TaskGroup:
+    given = reader.mapping(name, value, [item.name for item in fields(TaskGroup)])
+    return TaskGroup(
+        replicas=reader.integer(name + ".replicas", given.get("replicas", default.replicas), 1, 1000),
+        port=reader.integer(name + ".port", given.get("port", default.port), 1, 65535),
+        memory_mb=reader.integer(name + ".memory_mb", given.get("memory_mb", default.memory_mb), 0, 16777216),
+        gpus=reader.integer(name + ".gpus", given.get("gpus", default.gpus), 0, 64),
+    )
+
+
+def _read_training(reader: Reader, value: object) -> Training:
+    default = Training()
+    given = reader.mapping("training", value, [item.name for item in fields(Training)])
+
+    def take(name: str) -> object:
+        return given.get(name, getattr(default, name))
+
+    aggregate = given.get("replicas_to_aggregate")
+    return Training(
+        dataset=reader.choice("training.dataset", take("dataset"), DATASETS),
+        steps=reader.integer("training.steps", take("steps"), 0, 10**12),
+        hidden_units=reader.integer("training.hidden_units", take("hidden_units"), 1, 10**6),
+        batch_size=reader.integer("training.batch_size", take("batch_size"), 1, 60000),
+        learning_rate=reader.number("training.learning_rate", take("learning_rate"), 0, 100, above=True),
+        sync=reader.boolean("training.sync", take("sync")),
+        replicas_to_aggregate=None
+        if aggregate is None
+        else reader.integer("training.replicas_to_aggregate", aggregate, 1, 1000),
+        communication_interval=reader.integer(
+            "training.communication_interval", take("communication_interval"), 1, 10**6
+        ),
+        profile=reader.choice("training.profile", take("profile"), PROFILES),
+        seed=reader.integer("training.seed", take("seed"), 0, 2**31 - 1),
+        evaluation_interval=reader.integer("training.evaluation_interval", take("evaluation_interval"), 0, 10**12),
+        summary_interval=reader.integer("training.summary_interval", take("summary_interval"), 0, 10**12),
+    )
+
+
+def _read_lifecycle(reader: Reader, value: object) -> Lifecycle:
+    default = Lifecycle()
+    given = reader.mapping("lifecycle", value, [item.name for item in fields(Lifecycle)])
+
+    def seconds(name: str, minimum: float, maximum: float, above: bool = False) -> float:
+        return reader.number("lifecycle." + name, given.get(name, getattr(default, name)), minimum, maximum, above)
+
+    return Lifecycle(
+        restart_limit=reader.integer(
+            "lifecycle.restart_limit", given.get("restart_limit", default.restart_limit), 0, 10**6
+        ),
+        restart_backoff_seconds=seconds("restart_backoff_seconds", 0, 30),
+        checkpoint_interval_seconds=seconds("checkpoint_interval_seconds", 0, 10**6, above=True),
+        peer_timeout_seconds=seconds("peer_timeout_seconds", 0, 10**6, above=True),
+        stop_grace_seconds=seconds("stop_grace_seconds", 0, 3600, above=True),
+        lease_seconds=seconds("lease_seconds", 0, 10**6),
+    )
+
+
+def _cross_checks(topology: Topology) -> list[Problem]:
+    """Return the problems that only two fields together show."""
+    problems = []
+    names = [host.name for host in topology.hosts]
+    if len(set(names)) < len(names):
+        problems.append(Problem("hosts", names, "each host once"))
+    addresses = [host.address for host in topology.hosts]
+    if len(set(addresses)) < len(addresses):
+        problems.append(Problem("hosts", addresses, "an address of its own for each host"))
+    for name, group in (("ps", topology.ps), ("workers", topology.workers)):
+        if group.port + group.replicas - 1 > 65535:
+            problems.append(Problem(name + ".port", group.port, "port + replicas - 1 at most 65535"))
+    low, high = sorted((topology.ps, topology.workers), key=lambda group: group.port)
+    if low.port + low.replicas > high.port:
+        problems.append(
+            Problem(
+                "ps.port, workers.port",
+                (topology.ps.port, topology.workers.port),
+                "ranges that do not overlap ({0} ps and {1} workers, one port a task)".format(
+                    topology.ps.replicas, topology.workers.replicas
+                ),
+            )
+        )
+    if topology.ps.gpus:
+        problems.append(Problem("ps.gpus", topology.ps.gpus, "0: a parameter server uses no GPU"))
+    training = topology.training
+    if training.replicas_to_aggregate is not None:
+        if not training.sync:
+            problems.append(
+                Problem("training.replicas_to_aggregate", training.replicas_to_aggregate, "only with training.sync")
+            )
+        elif training.replicas_to_aggregate > topology.workers.replicas:
+            problems.append(
+                Problem(
+                    "training.replicas_to_aggregate",
+                    training.replicas_to_aggregate,
+                    "at most workers.replicas ({0})".format(topology.workers.replicas),
+                )
+            )
+    if training.profile == "thesis" and training.communication_interval > 1:
+        problems.append(
+            Problem(
+                "training.communication_interval",
+                training.communication_interval,
+                "1 with profile thesis, which exchanges gradients on every step",
+            )
+        )
+    return problems

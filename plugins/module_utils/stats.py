@@ -1,0 +1,135 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Records to numbers: phases, training time, rates, speed-up.
+
+Every number here is computed from event records and the supervisor's stamps, and from nothing else.
+
+This module util is private to the collection and imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from .events import Event, first, last
+
+PHASES = ("created", "scheduled", "image", "start", "import", "connect", "barrier", "train", "export", "exit")
+#: The event that ends a phase of a worker. ``created`` to ``image`` end with stamps of the supervisor, ``exit`` with
+#: the end of the run.
+ENDS = {
+    "start": "started",
+    "import": "imported",
+    "connect": "ready",
+    "barrier": "released",
+    "train": "target",
+    "export": "exported",
+}
+#: What a parameter server goes through; it neither trains nor exports, so the other phases do not exist for it.
+PS_ENDS = {"start": "started", "import": "imported", "connect": "serving"}
+
+
+def boundaries(events: Sequence[Event], ends: Mapping[str, str]) -> dict[str, float]:
+    """Return when each phase of a task ended for good (monotonic seconds of the task's host).
+
+    Up to the first release the *last* attempt counts, since an attempt that failed before it was only waiting; from
+    the release on the first occurrence counts, so that whatever a restart costs stands inside ``train``.
+    """
+    release = first(events, "released")
+    before = [event for event in events if release is None or event.monotonic <= release.monotonic]
+    found = {}
+    for phase, name in ends.items():
+        event = first(events, name) if phase in ("barrier", "train", "export") else last(before, name)
+        if event is not None:
+            found[phase] = event.monotonic
+    return found
+
+
+def consecutive(created: float, supervised: float, spawned: float, ended: Mapping[str, float], end: float) -> dict[str, float]:
+    """Return the length of each phase; together they cover ``created`` to ``end`` without gap or overlap.
+
+    Args:
+        created: when the run was decided; this and all below are monotonic seconds of one host.
+        supervised: when its supervisor was up.
+        spawned: when the task's first process was started.
+        ended: when each later phase ended, from :func:`boundaries`; a phase that was never reached is missing.
+        end: when the run was over.
+    """
+    lengths = dict.fromkeys(PHASES, 0.0)
+    lengths["created"] = supervised - created
+    lengths["scheduled"] = spawned - supervised
+    reached = spawned
+    # A run that broke off spends its remaining time in the phase it could not finish.
+    open_phase = "exit"
+    for phase in ENDS:
+        if phase not in ended:
+            open_phase = phase
+            break
+        lengths[phase] = ended[phase] - reached
+        reached = ended[phase]
+    lengths[open_phase] = end - reached
+    return lengths
+
+
+def training(chief: Sequence[Event], target_step: int, examples_per_step: int) -> dict[str, object]:
+    """Return the training's measures from the chief's events.
+
+    Args:
+        chief: the chief's events in order.
+        target_step: the global step asked for.
+        examples_per_step: examples one global step consumes.
+
+    Returns:
+        the ``training`` part of a run document; what never happened is ``None``.
+    """
+    released, target = first(chief, "released"), first(chief, "target")
+    evaluated = [event for event in chief if event.event == "evaluated" and event.fields.get("final")]
+    step_first = released.number("global_step") if released else None
+    ending = target or last(chief, "progress")
+    step_last = ending.number("global_step") if ending else None
+    seconds = target.monotonic - released.monotonic if released and target else None
+    rate = None
+    if seconds and step_first is not None and step_last is not None:
+        rate = (step_last - step_first) / seconds
+    return {
+        "seconds": rounded(seconds),
+        "global_step_first": step_first,
+        "global_step_last": step_last,
+        "target_step": target_step,
+        "steps_per_second": rounded(rate),
+        "examples_per_second": rounded(rate * examples_per_step if rate is not None else None),
+        "test_accuracy": evaluated[-1].number("test_accuracy") if evaluated else None,
+        "test_loss": evaluated[-1].number("test_loss") if evaluated else None,
+        "clock": "chief monotonic",
+    }
+
+
+def worker_steps(chief: Sequence[Event], workers: int) -> list[int | None]:
+    """Return each worker's own steps as the parameter servers counted them; ``None`` before the first count."""
+    for event in reversed(chief):
+        steps = event.fields.get("worker_steps")
+        if event.event in ("target", "progress") and isinstance(steps, list):
+            return [int(step) for step in steps]
+    return [None] * workers
+
+
+def rounded(value: float | None) -> float | None:
+    """Return a measure with the six decimals that are stored (microseconds for times)."""
+    return None if value is None else round(value, 6)
+
+
+def summary(values: Sequence[float]) -> dict[str, float | int | None]:
+    """Return ``{n, mean, minimum, maximum, stdev}``; the standard deviation needs two values."""
+    return {
+        "n": len(values),
+        "mean": rounded(statistics.fmean(values)) if values else None,
+        "minimum": min(values) if values else None,
+        "maximum": max(values) if values else None,
+        "stdev": rounded(statistics.stdev(values)) if len(values) > 1 else None,
+    }
+
+
+def speed_up(base_seconds: float | None, seconds: float | None) -> float | None:
+    """Return how many times faster than the base, or ``None`` where one of them was not measured."""
+    return rounded(base_seconds / seconds) if base_seconds and seconds else None

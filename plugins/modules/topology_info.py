@@ -1,0 +1,86 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ansible module: look at a topology on one host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: topology_info
+short_description: Look at a TensorFlow parameter-server/worker topology
+version_added: 0.1.0
+description:
+  - Returns what the host it runs on knows of a topology, in the shape of M(dtf.cluster.topology).
+  - With the options that describe a wanted topology it also returns what would keep that one from starting on this host,
+    such as a busy port or too little memory.
+author:
+  - The dtf.cluster team (@dtf-cluster)
+attributes:
+  check_mode:
+    description: Reads only.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
+extends_documentation_fragment:
+  - dtf.cluster.topology
+  - dtf.cluster.topology.identity
+requirements:
+  - Linux and Python 3.9 or later on the host
+seealso:
+  - module: dtf.cluster.topology
+"""
+
+EXAMPLES = r"""
+- name: Look at the topology
+  dtf.cluster.topology_info:
+    name: demo
+  register: found
+"""
+
+RETURN = r"""
+topology:
+  description: The topology as this host sees it. Its C(phase) is V(absent) where nothing is known of it.
+  returned: always
+  type: dict
+  sample:
+    {host: localhost, name: demo, phase: succeeded, run_id: 20260102t030405-a1b2c3, tasks: [{role: ps, index: 0, state: done}], problems: []}
+failure:
+  description: What went wrong, for programs.
+  returned: failure
+  type: dict
+  sample: {code: invalid_input, problems: [{field: hosts, value: [], accepted: "a list of at least one {name, address}"}]}
+"""
+
+from dataclasses import replace
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils import processes
+from ..module_utils.arguments import IDENTITY_ARGS, SPEC_ARGS, spec_params
+from ..module_utils.errors import ActionFailed, InvalidInput
+from ..module_utils.spec import Topology
+
+
+def main() -> None:
+    """Read the arguments, look, answer."""
+    module = AnsibleModule(
+        argument_spec=dict(IDENTITY_ARGS, **SPEC_ARGS),
+        required_by={"hosts": ("python", "data_dir")},
+        supports_check_mode=True,
+    )
+    params = module.params
+    try:
+        topology = Topology.from_params(spec_params(params)) if params["hosts"] else None
+        host = params["host"] or (topology.hosts[0].name if topology else "localhost")
+        state = processes.observe(params["root"], params["name"], host)
+        if topology is not None:
+            state = replace(state, problems=processes.obstacles(topology, state))
+    except (InvalidInput, ActionFailed) as error:
+        module.fail_json(msg=str(error), failure=error.as_failure())
+    module.exit_json(changed=False, topology=state.as_dict())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A run's directory on the controller: what was fetched, the run document, and how hosts that wait at once meet.
+
+::
+
+    <results_dir>/<run_id>/
+        run.json  events.jsonl  logs/  checkpoint/  export/  summaries/
+        .hosts/<host>.json      what one host's waiting action tells the others; gone when run.json is there
+
+This plugin util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from ..module_utils.events import Event, parse
+from ..module_utils.hosts import Task
+from ..module_utils.supervisor import write_json
+
+
+class RunResults:
+    """The directory of one run below the user's results."""
+
+    def __init__(self, results_dir: str, run_id: str) -> None:
+        self.path = Path(results_dir).expanduser().absolute() / run_id
+        self._document = self.path / "run.json"
+        self._hosts = self.path / ".hosts"
+
+    @property
+    def document_path(self) -> str:
+        """Where the run document is, or will be."""
+        return str(self._document)
+
+    def document(self) -> dict[str, object] | None:
+        """Return the run document, or ``None`` before it was written."""
+        return _read(self._document)
+
+    def write_document(self, document: Mapping[str, object]) -> None:
+        """Write the run document; the hosts' notes have then served."""
+        draft = self._document.with_name(".run.json.new")
+        draft.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        draft.replace(self._document)
+        shutil.rmtree(self._hosts, ignore_errors=True)
+
+    def publish(self, host: str, note: Mapping[str, object]) -> None:
+        """Tell the actions that wait on the other hosts how it stands on this one."""
+        self._hosts.mkdir(parents=True, exist_ok=True)
+        write_json(self._hosts / (host + ".json"), note)
+
+    def notes(self) -> dict[str, dict[str, object]]:
+        """Return what every host has told so far, by host."""
+        notes = {path.stem: _read(path) for path in self._hosts.glob("*.json")}
+        return {host: note for host, note in notes.items() if note is not None}
+
+    def unpack(self, archive: str) -> None:
+        """Unpack what a host left; only plain files and folders below the run's directory are accepted."""
+        with tarfile.open(archive) as packed:
+            for member in packed.getmembers():
+                name = PurePosixPath(member.name)
+                if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
+                    raise ValueError("{0} in what the host sent is no plain file of a run".format(member.name))
+                target = self.path / name
+                if member.isdir():
+                    target.mkdir(parents=True, exist_ok=True)
+                    continue
+                target.parent.mkdir(parents=True, exist_ok=True)
+                source = packed.extractfile(member)
+                if source is not None:
+                    with source, target.open("wb") as copy:
+                        shutil.copyfileobj(source, copy)
+
+    def log_lines(self, task: Task) -> list[str]:
+        """Return the lines of a task's log, none if it has not been fetched."""
+        path = self.path / "logs" / (task.name + ".log")
+        return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+
+    def write_events(self, tasks: Sequence[Task], run_id: str) -> list[Event]:
+        """Read every task's events from its log, write them in order of wall time to ``events.jsonl``, return them."""
+        events: list[Event] = []
+        lines: list[tuple[float, str]] = []
+        for task in tasks:
+            log = self.log_lines(task)
+            events.extend(parse(log, run_id))
+            for line in log:
+                own = parse([line], run_id)
+                lines.extend((event.wall, line.partition(" ")[2]) for event in own)
+        lines.sort(key=lambda pair: pair[0])
+        text = "".join(line + "\n" for _wall, line in lines)
+        (self.path / "events.jsonl").write_text(text, encoding="utf-8")
+        return events
+
+    def artifacts(self, tasks: Sequence[Task]) -> dict[str, object]:
+        """Return the relative paths of what was kept; ``None`` for what the run did not leave."""
+        logs = {task.name: "logs/{0}.log".format(task.name) for task in tasks if self.log_lines(task)}
+        export, checkpoint = self.path / "export" / "saved_model.pb", self.path / "checkpoint" / "checkpoint.npz"
+        return {
+            "logs": logs,
+            "events": "events.jsonl",
+            "export": "export" if export.is_file() else None,
+            "checkpoint": "checkpoint/checkpoint.npz" if checkpoint.is_file() else None,
+        }
+
+
+def _read(path: Path) -> dict[str, object] | None:
+    try:
+        document: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return document

@@ -1,0 +1,85 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Watching a run on one host with commands so light that watching does not disturb the measurement.
+
+A module costs half a second of CPU; one look here is a shell with ``cat`` and ``tail``.
+
+This plugin util is private to the collection.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..module_utils.events import Event, parse_line
+
+#: More than a chief can print between two looks; what is left over is read with the next one.
+LOG_BYTES_A_LOOK = 262144
+SEPARATOR = "\x1e"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at a host showed.
+
+    Attributes:
+        status: the supervisor's ``status.json``, or ``None`` before it was written.
+        reached: whether the host answered.
+        message: what the connection said if it did not.
+    """
+
+    status: dict[str, object] | None
+    reached: bool = True
+    message: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether all tasks of this host have ended."""
+        return self.status is not None and bool(self.status["finished"])
+
+
+@dataclass
+class RunWatch:
+    """Reads the state of a run and the chief's new events through ``execute``.
+
+    Attributes:
+        run_dir: the run's directory on the host.
+        execute: runs a shell command on the host and returns ``(return code, standard output, standard error)``.
+        chief_log: whether the chief's log is on this host.
+        events: the chief's events so far.
+    """
+
+    run_dir: str
+    execute: Callable[[str], tuple[int, str, str]]
+    chief_log: bool
+    events: list[Event] = field(default_factory=list)
+    _offset: int = 0
+    _rest: str = ""
+
+    def look(self) -> Look:
+        """Renew the lease, read the status and what the chief has printed since the last look."""
+        place = shlex.quote(self.run_dir)
+        command = "cd {0} && touch lease && cat status.json && printf '\\036'".format(place)
+        if self.chief_log:
+            command += " && tail -c +{0} logs/worker-0.log 2>/dev/null | head -c {1}".format(
+                self._offset + 1, LOG_BYTES_A_LOOK
+            )
+        code, output, error = self.execute(command)
+        text, separator, log = output.partition(SEPARATOR)
+        if not separator:
+            return Look(None, reached=False, message=error.strip() or "return code {0}".format(code))
+        self._take(log)
+        return Look(json.loads(text))
+
+    def _take(self, log: str) -> None:
+        """Add the events of complete lines; a line that is still being written waits for its end."""
+        self._offset += len(log.encode("utf-8", errors="surrogateescape"))
+        *lines, self._rest = (self._rest + log).split("\n")
+        for line in lines:
+            event = parse_line(line)
+            if event is not None and event.task == "worker-0":
+                self.events.append(event)

@@ -18,11 +18,12 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
-# A stamp is named by what it stands for, not by times, which a fresh clone and a copied one both change. The checkout's
+# A stamp is named by what it stands for, not by its time, which a fresh clone and a copied one both change. The checkout's
 # own path belongs to it because the scripts in an environment carry that path.
-digest = $(shell { echo $(CURDIR); cat $(1); } | sha256sum | cut -c 1-16)
+digest = $(shell { echo "$(CURDIR)"; cat /dev/null $(1); } | sha256sum | cut -c 1-16)
 RUN_PINS := requirements.txt
 DEV_PINS := requirements.txt trainer/requirements.txt requirements-dev.txt
+EMPTY := $(VENV)/.empty-$(call digest)
 RUN := $(VENV)/.run-$(call digest,$(RUN_PINS))
 DEV := $(VENV)/.dev-$(call digest,$(DEV_PINS))
 
@@ -111,17 +112,18 @@ clean: ## remove the virtual environment, caches and builds; results/ and the da
 	rm -rf $(VENV) build .ansible .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(BIN)/python:
+$(EMPTY):
 	@echo "Making $(VENV) with $(PYTHON)"
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v == (3, 11) or sys.exit(f"Python 3.11 is needed, $(PYTHON) is {v}: make PYTHON=/path/to/python3.11")'
 	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
 
-$(RUN): | $(BIN)/python
+$(RUN): | $(EMPTY)
 	@echo "Installing $(RUN_PINS)"
 	@$(PIP) install --no-deps --requirement requirements.txt
 	@rm -f $(VENV)/.run-*; touch $@
 
-$(DEV): $(RUN)
+$(DEV): | $(RUN)
 	@echo "Installing requirements-dev.txt"
 	@$(PIP) install --no-deps $(addprefix --requirement ,$(DEV_PINS))
 	@$(PIP) check

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,7 +39,8 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         _validation, options = self.validate_argument_spec(ARGUMENTS)
         request, problems = read_words(options["words"], options["base"], sweep=options["sweep"])
-        extra = [name for name in load_extra_vars(self._loader) if not name.startswith("ansible_")]
+        given = load_extra_vars(self._loader)
+        extra = {name: value for name, value in given.items() if not name.startswith("ansible_")}
         known = {*WORDS, *role_variables(), *options["accepted_variables"]}
         problems = unknown_words(extra, known) + problems
         problems.extend(results_problems(options["results_dir"]))
@@ -58,17 +60,19 @@ def role_variables() -> Iterator[str]:
 
 
 def results_problems(results_dir: str | None) -> list[Problem]:
-    """Return what keeps results from being written: the nearest existing folder must be one, and be writable."""
+    """Return what keeps results from being written.
+
+    The nearest existing folder is tried with a folder that is gone again at once: access rights alone do not show
+    read-only mounts, and for root show nothing at all.
+    """
     if not results_dir:
         return []
     existing = Path(results_dir).expanduser().absolute()
     while not os.path.lexists(existing):
         existing = existing.parent
-    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK) and not _read_only(existing):
-        return []
-    return [Problem("results_dir", results_dir, "a folder that can be written ({0} cannot)".format(existing))]
-
-
-def _read_only(path: Path) -> bool:
-    """Whether the file system is mounted read-only, which root's access rights do not show."""
-    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    try:
+        tempfile.TemporaryDirectory(prefix=".dtf-", dir=existing).cleanup()
+    except OSError as error:
+        accepted = "a folder that can be written ({0}: {1})".format(existing, error.strerror)
+        return [Problem("results_dir", results_dir, accepted)]
+    return []

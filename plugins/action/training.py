@@ -88,21 +88,21 @@ class ActionModule(ActionBase):
             return self._answer(document, results, state, begin, changed=False)
         topology = Topology.from_params(state.spec)
         self._refuse_impossible(topology)
-        document = self._wait_and_gather(topology, state, str(found["run_dir"]), results)
+        document, state = self._wait_and_gather(topology, state, str(found["run_dir"]), results)
         return self._answer(document, results, state, begin, changed=True)
 
     def _wait_and_gather(
         self, topology: Topology, state: HostState, run_dir: str, results: RunResults
-    ) -> dict[str, object]:
+    ) -> tuple[dict[str, object], HostState]:
         results.path.mkdir(parents=True, exist_ok=True)
         try:
             with _interruptible():
                 self._wait(topology, state, run_dir, results)
-                return self._gather(topology, state.host, run_dir, results)
+                return self._gather(topology, state.host, results)
         except Interrupted:
             # From here on the user's signals are ignored: nothing may be left running.
             self._stop()
-            self._gather(topology, state.host, run_dir, results)
+            self._gather(topology, state.host, results)
             os._exit(1)
 
     def _wait(self, topology: Topology, state: HostState, run_dir: str, results: RunResults) -> None:
@@ -146,9 +146,10 @@ class ActionModule(ActionBase):
         if not outcome.seen.look.finished and outcome.seen.look.reached:
             self._stop()
 
-    def _gather(self, topology: Topology, host: str, run_dir: str, results: RunResults) -> dict[str, object]:
+    def _gather(self, topology: Topology, host: str, results: RunResults) -> tuple[dict[str, object], HostState]:
         """Fetch what the host's tasks left, and meet with the other hosts in one document."""
         part = self._part(results)
+        state = HostState.from_dict(part["state"])
         results.publish(host, dict(part, over=True, tasks=part["state"]["tasks"]))
         names = [entry.name for entry in topology.hosts]
         if host == names[0]:
@@ -160,11 +161,11 @@ class ActionModule(ActionBase):
             ).seen
             document = self._assemble(topology, part, gathered, results)
             results.write_document(document)
-            return document
+            return document, state
         document = wait(results.document, lambda found: found is not None, interval=0.2, timeout=2 * GATHER_SECONDS).seen
         if document is None:
             raise AnsibleActionFail("the run document was not written by the chief's host {0}".format(names[0]))
-        return document
+        return document, state
 
     def _part(self, results: RunResults) -> dict[str, object]:
         """Return this host's contribution to the document, with its files fetched."""

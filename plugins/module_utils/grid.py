@@ -99,15 +99,15 @@ def values(given: object) -> list[object]:
     return [given]
 
 
-def unknown_words(given: Iterable[str], known: Iterable[str]) -> list[Problem]:
+def unknown_words(given: Mapping[str, object], known: Iterable[str]) -> list[Problem]:
     """Return a problem for each name that is not known, with the nearest known one."""
     names = sorted(known)
     problems = []
-    for name in given:
+    for name, value in given.items():
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
-            accepted = "did you mean {0}?".format(near[0]) if near else "one of " + ", ".join(names)
-            problems.append(Problem(name, "an unknown word", accepted))
+            hint = "did you mean {0}?".format(near[0]) if near else "the words are " + ", ".join(WORDS)
+            problems.append(Problem(name, value, "no word of this name; " + hint))
     return problems
 
 

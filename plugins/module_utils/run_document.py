@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from . import stats
-from .events import Event, first, last, of_task
+from .events import PREFIX, Event, first, last, of_task
 from .hosts import Task, tasks
 from .spec import Topology
 from .status import HostState, overall_cause, overall_phase
@@ -189,13 +189,13 @@ def _cause(
     if told is not None:
         cause["reason"] = told.fields.get("reason", cause["reason"])
         cause["message"] = "{0}: {1}".format(cause["message"], told.fields.get("message"))
-    lines = [line for line in logs.get(str(name), ()) if line.strip()]
+    prose = [line for line in logs.get(str(name), ()) if line.strip() and not line.startswith(PREFIX)]
     return {
         "reason": cause["reason"],
         "task": name,
         "message": cause["message"],
         "events": [dict(event=event.event, attempt=event.attempt, wall=event.wall, **event.fields) for event in own[-5:]],
-        "log_tail": lines[-LOG_TAIL_LINES:],
+        "log_tail": prose[-LOG_TAIL_LINES:],
     }
 
 

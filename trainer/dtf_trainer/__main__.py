@@ -1,0 +1,88 @@
+"""``python -m dtf_trainer``: one task. Nothing heavy is imported before the flags are known to be right."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
+
+from . import exit_codes
+from .events import EventLog
+from .flags import FlagErrors, TaskConfig, parse
+
+if TYPE_CHECKING:
+    from .lifecycle import Progress
+    from .tf_api import Api
+
+
+def main() -> NoReturn:
+    """Run the task that the command line and the environment describe, and exit with its code."""
+    try:
+        config = parse(sys.argv[1:], os.environ)
+    except FlagErrors as problem:
+        refuse(problem)
+    role = config.job_name if config.needs_peers else "data"
+    index = config.task_index if config.needs_peers else 0
+    log = EventLog(run_id=config.run_id, role=role, index=index, attempt=config.attempt)
+    log.emit("started", pid=os.getpid(), host=socket.gethostname())
+    from .lifecycle import Progress, Task  # noqa: PLC0415
+
+    progress = Progress()
+    Task(log, progress).run(work_of(config, log, progress))
+
+
+def refuse(problem: FlagErrors) -> NoReturn:
+    """Say everything that is wrong with the flags, to people and to programs, and exit."""
+    for line in problem.problems:
+        print(line, file=sys.stderr)
+    log = EventLog(run_id=os.environ.get("DTF_RUN_ID") or "local", role="unknown", index=0, attempt=0)
+    log.emit("started", pid=os.getpid(), host=socket.gethostname())
+    log.emit("failed", reason="FlagErrors", message="; ".join(problem.problems))
+    log.emit("finished", exit_code=exit_codes.BAD_INPUT, global_step=0, local_steps=0)
+    sys.exit(exit_codes.BAD_INPUT)
+
+
+def work_of(config: TaskConfig, log: EventLog, progress: Progress) -> Callable[[], int]:
+    """Return what the task does; it is imported when it is called, in a thread that signals can overtake."""
+
+    def look_after_data() -> int:
+        from . import fetch  # noqa: PLC0415
+
+        if config.verify_only:
+            fetch.report_verified(config.dataset, config.data_dir, log.emit)
+        else:
+            fetch.fetch(config.dataset, config.data_dir, config.data_source, log.emit)
+        return exit_codes.DONE
+
+    def take_part() -> int:
+        began = time.monotonic()
+
+        def imported(api: Api) -> None:
+            import numpy as np  # noqa: PLC0415
+
+            log.emit(
+                "imported",
+                seconds=round(time.monotonic() - began, 3),
+                tensorflow=api.version,
+                python=platform.python_version(),
+                numpy=np.__version__,
+                lean=api.lean,
+            )
+
+        if config.job_name == "ps":
+            from . import ps  # noqa: PLC0415
+
+            return ps.run(config, log, progress, imported)
+        from . import worker  # noqa: PLC0415
+
+        return worker.run(config, log, progress, imported)
+
+    return take_part if config.needs_peers else look_after_data
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Runs `ansible-test sanity` and the documentation's lint on the collection as a user would install it.
+
+The artifact is built and unpacked outside the checkout, for two reasons: ansible-test ignores links, and below a
+repository it would look only at what git knows. Whatever the two linters need is kept in a home folder of their own
+(`~/.cache/dtf/sanity`), so that neither the user's home nor this checkout's environment is changed, and a second run
+finds everything there.
+"""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+# What ansible-test of the pinned ansible-core asks for (`infrastructure_packages`); a test compares the two.
+PIP_VERSION = "24.2"
+BOOTSTRAP_ADDRESS = f"https://ci-files.testing.ansible.com/ansible-test/get-pip-{PIP_VERSION}.py"
+
+
+def pip_settings() -> dict[str, str]:
+    """Return the user's settings of pip, from its files, PIP_* and the proxy variables, by their names in a pip.conf.
+
+    ansible-test hands none of these on to the pip it starts: without them nothing is found behind a proxy or a mirror.
+    """
+    pip = [sys.executable, "-m", "pip"]
+    settings = {"cache-dir": subprocess.run([*pip, "cache", "dir"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()}
+    listed = subprocess.run([*pip, "config", "list"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    for line in listed.splitlines():
+        name, _, value = line.partition("=")
+        section, _, option = name.rpartition(".")
+        if section in {"global", "install", ":env:"} and option not in {"require-virtualenv", "user", "target", "prefix"}:
+            settings[option] = str(ast.literal_eval(value))
+    proxy = os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")
+    if proxy:
+        settings.setdefault("proxy", proxy)
+    return settings
+
+
+def prepare_home(home: Path) -> None:
+    """Put pip's settings and its bootstrap script where the pinned ansible-test looks for them below `home`."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser["global"] = pip_settings()
+    pip_conf = home / ".config" / "pip" / "pip.conf"
+    pip_conf.parent.mkdir(parents=True, exist_ok=True)
+    with pip_conf.open("w", encoding="utf-8") as stream:
+        parser.write(stream)
+
+    bootstrap = home / ".ansible" / "test" / "cache" / f"get_pip_{PIP_VERSION.replace('.', '_')}.py"
+    if bootstrap.exists():
+        return
+    bootstrap.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with urllib.request.urlopen(BOOTSTRAP_ADDRESS, timeout=10) as response:
+            content = response.read()
+    except (urllib.error.URLError, TimeoutError) as error:
+        # Many a place reaches a package index and nothing else; there, and only there, our own script does.
+        print(f"{BOOTSTRAP_ADDRESS}: {error}; using tools/get_pip.py in its place", flush=True)
+        content = (ROOT / "tools" / "get_pip.py").read_bytes()
+    bootstrap.write_bytes(content)
+
+
+def unpack(folder: Path) -> Path:
+    """Build the artifact and unpack it as an installed collection below `folder`; return the collection's root."""
+    galaxy = [str(Path(sys.executable).with_name("ansible-galaxy")), "collection"]
+    subprocess.run([*galaxy, "build", "--output-path", str(folder)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    (artifact,) = folder.glob("dtf-cluster-*.tar.gz")
+    install = ["install", "--no-deps", "--collections-path", str(folder), str(artifact)]
+    subprocess.run([*galaxy, *install], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    collection = folder / "ansible_collections" / "dtf" / "cluster"
+    # How ansible-test is to look at the tree is told by a folder that is not shipped.
+    for name in ("config.yml", "sanity"):
+        source = ROOT / "tests" / name
+        if source.is_dir():
+            shutil.copytree(source, collection / "tests" / name)
+        elif source.exists():
+            (collection / "tests").mkdir(exist_ok=True)
+            shutil.copy(source, collection / "tests" / name)
+    return collection
+
+
+def main() -> int:
+    """Run both, even if the first one found something; return the exit code."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dtf" / "sanity"
+    prepare_home(home)
+    with tempfile.TemporaryDirectory(prefix="dtf-sanity-") as name:
+        collection = unpack(Path(name))
+        environment = {**os.environ, "HOME": str(home), "ANSIBLE_HOME": str(home / ".ansible")}
+        environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+        for setting in ("ANSIBLE_CONFIG", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+            environment.pop(setting, None)
+        commands = (
+            ["ansible-test", "sanity", "--python", PYTHON, "--color", "no", *sys.argv[1:]],
+            ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "self", "."],
+        )
+        codes = []
+        for command in commands:
+            print("$", *command, flush=True)
+            program = str(Path(sys.executable).with_name(command[0]))
+            codes.append(subprocess.run([program, *command[1:]], cwd=collection, env=environment, check=False).returncode)
+    return max(codes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

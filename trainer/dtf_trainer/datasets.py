@@ -14,13 +14,14 @@ import os
 import struct
 import tempfile
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -238,7 +239,7 @@ def open_plain(path: Path) -> IO[bytes]:
 
 
 def _read_array(path: Path, name: str) -> NDArray[np.uint8]:
-    import numpy as np
+    import numpy as np  # noqa: PLC0415 (whoever only verifies may not have it)
 
     with open_plain(path) as stream:
         stream.seek(_header_bytes(name))
@@ -273,7 +274,7 @@ def _write_marker(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
                 json.dump({"files": files}, stream, indent=1)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, folder / MARKER)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(folder / MARKER)
         except OSError:
-            os.unlink(temporary)
+            Path(temporary).unlink()

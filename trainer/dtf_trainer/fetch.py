@@ -19,13 +19,16 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zlib
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .datasets import DATASETS, FILES, DataError, check_file, locate, open_plain, spellings, verify
-from .events import Emit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from .events import Emit
 
 LOCK: Final = ".lock"
 """The file in the data folder that one fetch at a time holds a lock on."""
@@ -153,9 +156,8 @@ def _install(candidate: Candidate, name: str, digest: str | None, folder: Path, 
         raise FetchError(file=candidate.origin, expected=f"sha256 {digest}", found=f"sha256 {found}")
     for spelling in spellings(name):
         if (folder / spelling).exists():
-            os.replace(folder / spelling, folder / f"{spelling}.rejected")
-    os.replace(staged, folder / name)
-    return (folder / name).stat().st_size
+            (folder / spelling).replace(folder / f"{spelling}.rejected")
+    return staged.replace(folder / name).stat().st_size
 
 
 def _offer(dataset: str, names: Iterable[str], source: str, staging: Path) -> Iterator[tuple[str, Candidate]]:
@@ -243,7 +245,9 @@ def _download(base: str, name: str, staging: Path) -> Candidate:
         address = f"{base.rstrip('/')}/{spelling}"
         target = staging / spelling
         try:
-            with urllib.request.urlopen(address, timeout=_SILENCE_SECONDS) as reader, target.open("wb") as writer:
+            # The schemes were looked at before a source became an address.
+            reader = urllib.request.urlopen(address, timeout=_SILENCE_SECONDS)  # noqa: S310
+            with reader, target.open("wb") as writer:
                 shutil.copyfileobj(reader, writer, 1 << 20)
         except (OSError, ValueError, http.client.HTTPException) as error:
             tried.append(f"{address}: {getattr(error, 'reason', error)}")

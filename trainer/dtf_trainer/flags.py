@@ -10,16 +10,18 @@ import math
 import os
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, Final, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar
 
 from . import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 T = TypeVar("T")
 
 
-class FlagErrors(Exception):
+class FlagErrors(Exception):  # noqa: N818 (several errors, reported together)
     """The command line and the environment, taken together, are not a task.
 
     ``problems`` holds every problem at once, each a line that names the flag, the value and the accepted form.
@@ -75,13 +77,18 @@ def is_address(text: str) -> bool:
     return match is not None and 1 <= int(match["port"]) <= 65535
 
 
+def expand(path: str) -> str:
+    """Return ``path`` with a leading ``~`` replaced, or as it is for a user without a home (in a container, say)."""
+    return os.path.expanduser(path)  # noqa: PTH111 (pathlib's raises where there is no home)
+
+
 _BOOLEAN: Final = {"true": True, "1": True, "false": False, "0": False}
 
 FLAG_OR_NOT: Final = Kind("true or false (1 or 0)", lambda text: _BOOLEAN[text.lower()])
 COUNT: Final = _whole(0)
 POSITIVE_COUNT: Final = _whole(1)
 POSITIVE: Final = Kind("a number above 0", _positive)
-PATH: Final = Kind("a path", lambda text: os.path.expanduser(text) if text else _refuse())
+PATH: Final = Kind("a path", lambda text: expand(text) if text else _refuse())
 TEXT: Final = Kind("a text that is not empty", lambda text: text or _refuse())
 HOSTS: Final = Kind("host:port[,host:port…]", _hosts)
 RUN_ID: Final = _pattern(r"[A-Za-z0-9._-]{1,64}", "1 to 64 letters, digits, dots, underscores or hyphens")
@@ -120,7 +127,7 @@ class TaskConfig:
         _choice("mnist", "fashion_mnist", "custom"),
         "The data set; custom stands for IDX files of your own, which no digest is known of.",
     )
-    data_dir: str = flag(os.path.expanduser("~/.cache/dtf/data"), PATH, "The folder of the four IDX files.")
+    data_dir: str = flag(expand("~/.cache/dtf/data"), PATH, "The folder of the four IDX files.")
     data_source: str = flag(
         "auto",
         TEXT,
@@ -259,11 +266,8 @@ def _misfits(config: TaskConfig) -> Iterator[tuple[tuple[str, ...], str]]:
         names = ("replicas_to_aggregate", "sync_replicas")
         yield names, "--replicas_to_aggregate: has no meaning without --sync_replicas"
     if config.profile == "thesis" and config.communication_interval > 1:
-        yield (
-            ("profile", "communication_interval"),
-            f"--communication_interval: {config.communication_interval} is not accepted; "
-            "expected 1 with --profile thesis",
-        )
+        names = ("profile", "communication_interval")
+        yield names, _refusal("communication_interval", config.communication_interval, "1 with --profile thesis")
     if config.resume_checkpoint is not None and config.resume_run_id is None:
         yield (
             ("resume_checkpoint", "resume_run_id"),
@@ -284,24 +288,27 @@ def _cluster_misfits(config: TaskConfig) -> Iterator[tuple[tuple[str, ...], str]
         )
     hosts = {"ps": config.ps_hosts, "worker": config.worker_hosts}.get(config.job_name, ())
     if hosts and config.task_index >= len(hosts):
-        yield (
-            ("task_index", "job_name", f"{config.job_name}_hosts"),
-            f"--task_index: {config.task_index} is not accepted; expected 0 to {len(hosts) - 1}, "
-            f"because --{config.job_name}_hosts names {len(hosts)}",
-        )
-    if config.sync_replicas and config.worker_hosts and (config.replicas_to_aggregate or 1) > len(config.worker_hosts):
+        accepted = f"0 to {len(hosts) - 1}, because --{config.job_name}_hosts names {len(hosts)}"
+        names = ("task_index", "job_name", f"{config.job_name}_hosts")
+        yield names, _refusal("task_index", config.task_index, accepted)
+    workers = len(config.worker_hosts)
+    if config.sync_replicas and workers and (config.replicas_to_aggregate or 1) > workers:
+        accepted = f"1 to {workers}, the number of workers"
         yield (
             ("replicas_to_aggregate", "worker_hosts"),
-            f"--replicas_to_aggregate: {config.replicas_to_aggregate} is not accepted; "
-            f"expected 1 to {len(config.worker_hosts)}, the number of workers",
+            _refusal("replicas_to_aggregate", config.replicas_to_aggregate, accepted),
         )
+
+
+def _refusal(name: str, value: object, accepted: str) -> str:
+    return f"--{name}: {value} is not accepted; expected {accepted}"
 
 
 def help_text() -> str:
     """Return the text of ``--help``: each flag with its variable, form, default and purpose."""
     entries = []
     for name, item in FLAGS.items():
-        default = str(item.default).replace(os.path.expanduser("~"), "~")
+        default = str(item.default).replace(expand("~"), "~")
         default = "not given" if item.default in (None, "", ()) else default
         purpose = textwrap.fill(item.metadata["help"], 96, initial_indent=" " * 6, subsequent_indent=" " * 6)
         form = f"{item.metadata['kind'].accepted}; default: {default}; environment: {env_name(name)}"

@@ -7,10 +7,14 @@ compute its own without asking another. A worker's *stream* is its shards of epo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
 
 def epoch_indices(seed: int, epoch: int, examples: int, worker: int, workers: int) -> NDArray[np.int32]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from idx import images, labels
 
 from dtf_trainer import datasets
 from dtf_trainer.datasets import (
@@ -22,7 +23,9 @@ from dtf_trainer.datasets import (
     load,
     verify,
 )
-from idx import images, labels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.fixture

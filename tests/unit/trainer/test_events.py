@@ -55,10 +55,11 @@ def emitted(event: str, **fields: object) -> dict[str, Any]:
 def test_the_line() -> None:
     stream = Recorder()
     log_to(stream).emit("ready", global_step=7)
-    assert stream.writes == [
+    line = (
         'DTF_EVENT {"schema":"dtf.event/1","event":"ready","run_id":"r1","role":"worker","index":3,"attempt":1,'
         '"wall":1.5,"monotonic":0.25,"global_step":7}\n'
-    ]
+    )
+    assert stream.writes == [line]
 
 
 def test_an_unknown_event_is_an_error_and_writes_nothing() -> None:

@@ -11,12 +11,13 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from idx import images, labels
 
 from dtf_trainer import datasets
 from dtf_trainer import fetch as module
@@ -31,7 +32,9 @@ from dtf_trainer.datasets import (
     verify,
 )
 from dtf_trainer.fetch import FetchError, fetch
-from idx import images, labels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CONTENTS = dict(zip(FILES, (images(4), labels([3, 1, 4, 1]), images(3), labels([5, 9, 2])), strict=True))
 TRAINER = Path(__file__).resolve().parents[3] / "trainer"
@@ -80,7 +83,7 @@ def mirror(folder: Path) -> Iterator[tuple[str, list[str]]]:
     asked: list[str] = []
 
     class Handler(SimpleHTTPRequestHandler):
-        def log_request(self, code: object = "-", size: object = "-") -> None:
+        def log_request(self, *_answer: object) -> None:
             asked.append(self.path)
 
         def log_error(self, *_arguments: object) -> None:
@@ -128,8 +131,9 @@ def test_a_changed_source_is_brought_again(origin: Path, tmp_path: Path, events:
     assert (tmp_path / "data" / TEST_LABELS).read_bytes() == labels([0, 0, 0])
 
 
+@pytest.mark.usefixtures("little_mnist")
 @pytest.mark.parametrize("compressed", [True, False])
-def test_from_a_mirror(origin: Path, tmp_path: Path, events: Events, little_mnist: None, compressed: bool) -> None:
+def test_from_a_mirror(origin: Path, tmp_path: Path, events: Events, compressed: bool) -> None:
     if compressed:
         for name, content in CONTENTS.items():
             (origin / name).unlink()
@@ -143,14 +147,14 @@ def test_from_a_mirror(origin: Path, tmp_path: Path, events: Events, little_mnis
     assert {name: (tmp_path / "data" / name).read_bytes() for name in FILES} == CONTENTS
 
 
-def test_from_a_file_address(origin: Path, tmp_path: Path, events: Events, little_mnist: None) -> None:
+@pytest.mark.usefixtures("little_mnist")
+def test_from_a_file_address(origin: Path, tmp_path: Path, events: Events) -> None:
     assert fetch("mnist", tmp_path / "data", origin.as_uri(), events.emit)
     assert {name: (tmp_path / "data" / name).read_bytes() for name in FILES} == CONTENTS
 
 
-def test_only_what_is_wrong_is_brought_and_the_old_file_is_kept(
-    origin: Path, tmp_path: Path, events: Events, little_mnist: None
-) -> None:
+@pytest.mark.usefixtures("little_mnist")
+def test_only_what_is_wrong_is_brought_and_the_old_file_is_kept(origin: Path, tmp_path: Path, events: Events) -> None:
     target = tmp_path / "data"
     shutil.copytree(origin, target)
     (target / TRAIN_LABELS).write_bytes(b"mine")
@@ -163,7 +167,8 @@ def test_only_what_is_wrong_is_brought_and_the_old_file_is_kept(
     assert {name: (target / name).read_bytes() for name in FILES} == CONTENTS
 
 
-def test_a_mirror_with_wrong_content(origin: Path, tmp_path: Path, events: Events, little_mnist: None) -> None:
+@pytest.mark.usefixtures("little_mnist")
+def test_a_mirror_with_wrong_content(origin: Path, tmp_path: Path, events: Events) -> None:
     (origin / TRAIN_LABELS).write_bytes(labels([1, 1, 1, 1]))
     with mirror(origin) as (address, _asked), pytest.raises(FetchError) as caught:
         fetch("mnist", tmp_path / "data", address, events.emit)

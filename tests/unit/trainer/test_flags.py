@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError
@@ -27,7 +26,7 @@ def test_defaults() -> None:
     config = parse(WORKER, {})
     assert (config.hidden_units, config.batch_size, config.learning_rate, config.train_steps) == (100, 20, 0.001, 0)
     assert (config.profile, config.communication_interval, config.sync_replicas) == ("fast", 1, False)
-    assert (config.dataset, config.data_dir) == ("mnist", os.path.expanduser("~/.cache/dtf/data"))
+    assert (config.dataset, config.data_dir) == ("mnist", str(Path.home() / ".cache/dtf/data"))
     assert (config.run_id, config.attempt, config.task_index) == ("local", 0, 0)
     assert config.replicas_to_aggregate is None
     assert config.is_chief
@@ -65,7 +64,7 @@ GOOD = {
     "checkpoint_interval_seconds": ("2", 2.0),
     "resume_checkpoint": ("/c/checkpoint.npz", "/c/checkpoint.npz"),
     "resume_run_id": ("other.run-1", "other.run-1"),
-    "export_dir": ("~/e", os.path.expanduser("~/e")),
+    "export_dir": ("~/e", str(Path.home() / "e")),
     "peer_timeout_seconds": ("1.5", 1.5),
     "run_id": ("a.B_c-9", "a.B_c-9"),
     "attempt": ("3", 3),
@@ -242,7 +241,7 @@ def test_help_lists_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
     for name in FLAGS:
         assert f"\n  --{name}\n" in help_text()
         assert env_name(name) in help_text()
-    assert os.path.expanduser("~") not in help_text(), "the text is the same on every machine"
+    assert str(Path.home()) not in help_text(), "the text is the same on every machine"
 
 
 @pytest.mark.parametrize("text", ["[fe80::1%eth0]:80", "a_b:1", "worker-0.svc.cluster.local.:9000"])

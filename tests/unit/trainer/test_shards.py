@@ -19,6 +19,7 @@ EXAMPLES = st.integers(12, 400)
 """At least as many as workers."""
 
 
+@settings(deadline=None)
 @given(seed=SEEDS, epoch=EPOCHS, examples=EXAMPLES, workers=WORKERS)
 def test_the_shards_of_an_epoch_are_disjoint_and_complete(seed: int, epoch: int, examples: int, workers: int) -> None:
     shards = [epoch_indices(seed, epoch, examples, worker, workers) for worker in range(workers)]
@@ -28,6 +29,7 @@ def test_the_shards_of_an_epoch_are_disjoint_and_complete(seed: int, epoch: int,
     assert all(shard.dtype == np.int32 for shard in shards)
 
 
+@settings(deadline=None)
 @given(seed=SEEDS, epoch=EPOCHS, examples=EXAMPLES)
 def test_another_epoch_or_seed_is_another_order(seed: int, epoch: int, examples: int) -> None:
     order = epoch_indices(seed, epoch, examples, 0, 1).tolist()

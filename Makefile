@@ -44,9 +44,9 @@ demo: $(RUN) ## train MNIST here with 1 and 2 workers, and compare them
 	$(BIN)/ansible-playbook benchmark.yml -e workers=1,2
 
 .PHONY: test
-test: $(DEV) ## lint, unit, sanity and integration, then one line with the sum
+test: $(DEV) ## lint, unit, sanity, install-check and integration, then one line with the sum
 	@rm -rf $(JUNIT)
-	@status=0; $(MAKE) --keep-going lint unit sanity integration || status=$$?; \
+	@status=0; $(MAKE) --keep-going lint unit sanity install-check integration || status=$$?; \
 	$(BIN)/python tools/test_summary.py $(JUNIT) || status=$$?; exit $$status
 
 .PHONY: lint
@@ -100,8 +100,8 @@ build: $(RUN) ## build the collection's artifact in build/
 	$(BIN)/ansible-galaxy collection build --force --output-path build
 
 .PHONY: install-check
-install-check: build ## install the artifact in an empty place and use it from there
-	$(BIN)/python tools/install_check.py build
+install-check: $(RUN) ## build the artifact, install it in an empty place and use it from there
+	$(BIN)/python tools/install_check.py
 
 .PHONY: pins
 pins: $(RUN) ## choose every pinned version anew from the requirements*.in files

@@ -19,6 +19,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import artifact
+
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -33,7 +35,8 @@ def pip_settings() -> dict[str, str]:
     ansible-test hands none of these on to the pip it starts: without them nothing is found behind a proxy or a mirror.
     """
     pip = [sys.executable, "-m", "pip"]
-    settings = {"cache-dir": subprocess.run([*pip, "cache", "dir"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()}
+    cache = subprocess.run([*pip, "cache", "dir"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    settings = {"cache-dir": cache}
     listed = subprocess.run([*pip, "config", "list"], check=True, stdout=subprocess.PIPE, text=True).stdout
     for line in listed.splitlines():
         name, _, value = line.partition("=")
@@ -69,22 +72,12 @@ def prepare_home(home: Path) -> None:
     bootstrap.write_bytes(content)
 
 
-def unpack(folder: Path) -> Path:
-    """Build the artifact and unpack it as an installed collection below `folder`; return the collection's root."""
-    galaxy = [str(Path(sys.executable).with_name("ansible-galaxy")), "collection"]
-    subprocess.run([*galaxy, "build", "--output-path", str(folder)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    (artifact,) = folder.glob("dtf-cluster-*.tar.gz")
-    install = ["install", "--no-deps", "--collections-path", str(folder), str(artifact)]
-    subprocess.run([*galaxy, *install], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    collection = folder / "ansible_collections" / "dtf" / "cluster"
-    # How ansible-test is to look at the tree is told by a folder that is not shipped.
-    for name in ("config.yml", "sanity"):
-        source = ROOT / "tests" / name
-        if source.is_dir():
-            shutil.copytree(source, collection / "tests" / name)
-        elif source.exists():
-            (collection / "tests").mkdir(exist_ok=True)
-            shutil.copy(source, collection / "tests" / name)
+def stage(folder: Path) -> Path:
+    """Install the built artifact below `folder` and add what tells ansible-test how to look at it; return its root."""
+    collection = artifact.install(artifact.build(folder), folder)
+    tests = collection / "tests"
+    tests.mkdir()
+    shutil.copy(ROOT / "tests" / "config.yml", tests)
     return collection
 
 
@@ -93,11 +86,8 @@ def main() -> int:
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dtf" / "sanity"
     prepare_home(home)
     with tempfile.TemporaryDirectory(prefix="dtf-sanity-") as name:
-        collection = unpack(Path(name))
-        environment = {**os.environ, "HOME": str(home), "ANSIBLE_HOME": str(home / ".ansible")}
-        environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-        for setting in ("ANSIBLE_CONFIG", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
-            environment.pop(setting, None)
+        collection = stage(Path(name))
+        environment = artifact.environment(HOME=str(home), XDG_CONFIG_HOME=str(home / ".config"))
         commands = (
             ["ansible-test", "sanity", "--python", PYTHON, "--color", "no", *sys.argv[1:]],
             ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "self", "."],
@@ -105,8 +95,8 @@ def main() -> int:
         codes = []
         for command in commands:
             print("$", *command, flush=True)
-            program = str(Path(sys.executable).with_name(command[0]))
-            codes.append(subprocess.run([program, *command[1:]], cwd=collection, env=environment, check=False).returncode)
+            call = [artifact.command(command[0]), *command[1:]]
+            codes.append(subprocess.run(call, cwd=collection, env=environment, check=False).returncode)
     return max(codes)
 
 

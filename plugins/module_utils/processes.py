@@ -12,8 +12,8 @@ This module util is private to the collection and imports the standard library o
 from __future__ import annotations
 
 import errno
+import inspect
 import os
-import pkgutil
 import random
 import re
 import signal
@@ -141,7 +141,8 @@ def start(topology: Topology, host: str, run: Run, current: Mapping[str, object]
     write_json(place / "lifecycle.json", asdict(topology.lifecycle))
     directory.set_current(current)
     script = directory.path / "supervisor.py"
-    script.write_bytes(_supervisor_source())
+    # By way of its loader, since a module travels in an archive.
+    script.write_text(inspect.getsource(supervisor_module), encoding="utf-8")
     # -I keeps the user's environment out of the supervisor; the tasks still inherit it.
     with open(str(place / "supervisor.log"), "ab") as log:
         process = subprocess.Popen(
@@ -363,11 +364,3 @@ def host_environment() -> dict[str, object]:
         "cpu_model": model.group(1).strip() if model else None,
         "kernel": os.uname().release,
     }
-
-
-def _supervisor_source() -> bytes:
-    """Return the supervisor's source, also from inside the archive a module travels in."""
-    source = pkgutil.get_data(supervisor_module.__package__ or "", "supervisor.py")
-    if source is None:
-        raise ActionFailed("supervisor_missing", "the supervisor's source is not part of this module")
-    return source

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,12 +14,12 @@ from . import checkpoint as checkpoints
 from .checkpoint import Checkpoint
 from .distributed import ADAM_STEP, CARRIED_STEPS, WORKER_STEPS, SharedState, Values
 from .evaluation import Evaluator
+from .export import export
 from .lifecycle import PeerLost
-from .model import initial_parameters
+from .model import initial_parameters, parameter_shapes
+from .summaries import Summaries
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .datasets import Data
     from .events import EventLog
     from .flags import TaskConfig
@@ -56,6 +57,9 @@ class Chief:
         self._saved_at = time.monotonic()
         self._evaluated_at = 0
         self._final: Values = {}
+        # The thesis's loop writes its own.
+        self._summaries = Summaries(api, config.log_dir) if config.log_dir and config.profile == "fast" else None
+        self._summarized: tuple[int, float] = (0, time.monotonic())
 
     def enter(self, session: Session) -> bool:
         """Find the run going on on all ps, or initialise all of them; return whether there were steps before.
@@ -94,7 +98,7 @@ class Chief:
         }
 
     def hold_barrier(self, session: Session, progress: Progress, seconds: float) -> None:
-        """Release all workers as soon as each was ready once; remember it in the checkpoint before.
+        """Wait until each worker was ready once, and write the checkpoint that remembers it.
 
         Raises :class:`PeerLost`, naming the missing, if that takes longer than ``seconds``.
         """
@@ -111,6 +115,9 @@ class Chief:
         # Whoever restarts from this checkpoint must not wait at the barrier again: not all may come a second time.
         if self._path is not None:
             checkpoints.write(self._path, self._checkpoint(self._pull(session), released=True))
+
+    def release(self, session: Session) -> None:
+        """Let all workers go."""
         self._state.assign(session, {"released": 1})
         session.run(self._state.wake_all, {self._state.wake_number: 0})
 
@@ -127,8 +134,12 @@ class Chief:
         step, interval = outcome.global_step, self._config.evaluation_interval
         if self._config.profile == "fast" and interval and step - self._evaluated_at >= interval:
             self._evaluated_at = step
-            values = self._state.fetch(session, self._state.shapes)
-            self._say_score(values, step, final=False)
+            self._say_score(self._state.fetch(session, self._state.shapes), step, final=False)
+        if self._summaries is not None and step - self._summarized[0] >= self._config.summary_interval:
+            before, then = self._summarized
+            self._summarized = step, now
+            rate = (step - before) / max(now - then, 1e-9)
+            self._summaries.scalars(step, {"cross_entropy": outcome.loss, "global_steps_per_second": rate})
 
     def _save_quietly(self, session: Session, stepper: Stepper, reason: str) -> None:
         try:
@@ -178,10 +189,11 @@ class Chief:
             carried_steps=status.carried_steps,
         )
 
-    def take_home(self, session: Session, stepper: Stepper) -> None:
-        """Get the final state: after this, no ps is needed any more."""
+    def take_home(self, session: Session, stepper: Stepper | None) -> None:
+        """Get the final state: after this, no ps is needed any more. ``stepper`` is what trained here, if anything."""
         with self._saving:
-            stepper.publish()
+            if stepper is not None:
+                stepper.publish()
             self._final = self._pull(session)
 
     def finish(self) -> None:
@@ -190,9 +202,16 @@ class Chief:
         self._say_score(self._final, step, final=True)
         with self._saving:
             self._write(self._final, "end")
+        if self._config.export_dir is not None:
+            size = export(self._api, Path(self._config.export_dir), self._final)
+            self._log.emit("exported", path=self._config.export_dir, bytes=size)
 
     def _say_score(self, values: Values, step: int, *, final: bool) -> None:
         score = self._evaluator.score(values)
         self._log.emit(
             "evaluated", global_step=step, test_accuracy=score.accuracy, test_loss=score.loss, final=final
         )
+        if self._summaries is not None:
+            self._summaries.scalars(step, {"test_accuracy": score.accuracy, "test_loss": score.loss})
+            self._summaries.histograms(step, {name: values[name] for name in parameter_shapes(1)})
+            self._summaries.flush()

@@ -73,7 +73,12 @@ def session_config(api: Api, config: TaskConfig) -> Any:
 
 
 def start_server(api: Api, config: TaskConfig) -> Server:
-    """Start this task's server on its own address. It serves until the process ends."""
+    """Start this task's server on its own address. It serves until the process ends.
+
+    Raises :class:`PeerLost` if another process listens there: gRPC would share the port with it without a word.
+    """
+    addresses = config.ps_hosts if config.job_name == "ps" else config.worker_hosts
+    require_free_port(addresses[config.task_index])
     definition = api.ServerDef(job_name=config.job_name, task_index=config.task_index, protocol="grpc")
     for job, hosts in (("ps", config.ps_hosts), ("worker", config.worker_hosts)):
         entry = definition.cluster.job.add()
@@ -83,6 +88,16 @@ def start_server(api: Api, config: TaskConfig) -> Server:
     definition.default_session_config.CopyFrom(session_config(api, config))
     server: Server = api.Server(definition)
     return server
+
+
+def require_free_port(address: str) -> None:
+    """Raise :class:`PeerLost` if a process of this machine listens on the port of ``address``."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", int(address.rpartition(":")[2])))
+        except OSError as problem:
+            raise PeerLost(f"the port of {address} is taken by another process: {problem}") from problem
 
 
 def wait_for_listeners(addresses: Iterable[str], deadline: float, *, clock: Callable[[], float] = time.monotonic) -> None:

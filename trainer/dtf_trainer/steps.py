@@ -80,10 +80,10 @@ class Stepper(Protocol):
     def bytes_per_step(self) -> float:
         """The bytes of parameters and gradients that a worker exchanges with the ps for one step of its own."""
 
-    def warm_up(self, session: Session) -> None:
+    def warm_up(self, session: Session, start: int) -> None:
         """Run everything once, so that it is compiled and connected, and change nothing that is shared.
 
-        All later runs are made in ``session``.
+        All later runs are made in ``session``. The first batch is the ``start``-th of this worker's stream.
         """
 
     def advance(self, left: int) -> Outcome:
@@ -114,7 +114,7 @@ class Feed:
             ]
         self._batches: Iterator[NDArray[np.int32]] = iter(())
 
-    def load(self, session: Session, *, start: int) -> None:
+    def load(self, session: Session, start: int) -> None:
         """Bring the training set to the device; the first batch will be the ``start``-th of this worker's stream."""
         config = self._config
         one_hot = np.eye(CLASSES, dtype=np.float32)[self._data.train_labels]
@@ -290,8 +290,9 @@ class EachStep:
                 self._fetches[number] = [state.status(after[0]), loss, *(op for ops in after for op in ops)]
         self.bytes_per_step = sum(exchange.traffic) / CHAINS[0]
 
-    def warm_up(self, session: Session) -> None:
-        """Run each length of the chain with frozen rates."""
+    def warm_up(self, session: Session, start: int) -> None:
+        """Load the data, and run each length of the chain with frozen rates."""
+        self._feed.load(session, start)
         for length, fetches in self._fetches.items():
             session.run(fetches, {self._indices: self._feed.none(CHAINS[0]), **self._exchange.frozen()})
             self._runs[length] = session.make_callable(fetches, [self._indices])
@@ -467,9 +468,10 @@ class Rounds:
             after[0] = [exchange.count(self._interval, after[0])]
         return [self._state.status(after[0]), loss, *(op for ops in after for op in ops)]
 
-    def warm_up(self, session: Session) -> None:
-        """Take the slots of the checkpoint, then run everything with frozen rates: the difference is zero."""
+    def warm_up(self, session: Session, start: int) -> None:
+        """Load the data, take the slots of the checkpoint, then run everything with frozen rates: the difference is zero."""
         self._session = session
+        self._feed.load(session, start)
         self._replica.adopt_slots(session)
         frozen = {**self._exchange.frozen(), self._replica.rates.feed: adam.FROZEN}
         self._session.run(self._pull)

@@ -19,7 +19,7 @@ import importlib.util
 import os
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
@@ -70,6 +70,66 @@ class Server(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Saving:
+    """What is needed when a run ends, or writes summaries; imported when it is asked for, not with the rest."""
+
+    module: Callable[[str], Any]
+    """Imports a module of TensorFlow by its name below ``tensorflow.``, or raises."""
+
+    def writer(self, folder: str) -> Any:
+        """Return a ``FileWriter`` of event files for TensorBoard in ``folder``."""
+        return self.module("python.summary.writer.writer").FileWriter(folder)
+
+    def summary(self) -> Any:
+        """Return a new, empty ``Summary`` message."""
+        return self.module("core.framework.summary_pb2").Summary()
+
+    def variable(self, value: Any, name: str) -> Any:
+        """Return a variable of the current graph that starts as ``value``."""
+        return self.module("python.ops.resource_variable_ops").ResourceVariable(value, name=name)
+
+    def builder(self, folder: str) -> Any:
+        """Return a ``SavedModelBuilder`` for ``folder``, which must not exist."""
+        return self.module("python.saved_model.builder_impl").SavedModelBuilder(folder)
+
+    def signature(self, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> Any:
+        """Return the signature of a function that a model serves."""
+        describe = self.module("python.saved_model.utils_impl").build_tensor_info
+        return self.module("python.saved_model.signature_def_utils_impl").build_signature_def(
+            inputs={name: describe(tensor) for name, tensor in inputs.items()},
+            outputs={name: describe(tensor) for name, tensor in outputs.items()},
+            method_name="tensorflow/serving/predict",
+        )
+
+
+class _PublicSaving(Saving):
+    """The same through TensorFlow's published names."""
+
+    def __init__(self) -> None:
+        super().__init__(module=importlib.import_module)
+
+    def writer(self, folder: str) -> Any:
+        return public().compat.v1.summary.FileWriter(folder)
+
+    def summary(self) -> Any:
+        return public().compat.v1.Summary()
+
+    def variable(self, value: Any, name: str) -> Any:
+        return public().compat.v1.Variable(value, name=name, use_resource=True)
+
+    def builder(self, folder: str) -> Any:
+        return public().compat.v1.saved_model.Builder(folder)
+
+    def signature(self, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> Any:
+        v1 = public().compat.v1.saved_model
+        return v1.build_signature_def(
+            inputs={name: v1.build_tensor_info(tensor) for name, tensor in inputs.items()},
+            outputs={name: v1.build_tensor_info(tensor) for name, tensor in outputs.items()},
+            method_name="tensorflow/serving/predict",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Api:
     """TensorFlow, as far as this program knows it. Types, numbers as in ``raw.Cast(x=…, DstT=api.float32)``."""
 
@@ -85,6 +145,7 @@ class Api:
     constant: Any
     OpError: type[Exception]
     """What every failed run raises."""
+    saving: Saving
     float32: Any
     int32: Any
     int64: Any
@@ -166,6 +227,7 @@ def _load_lean() -> Api:
         ServerDef=module("core.protobuf.tensorflow_server_pb2").ServerDef,
         constant=module("python.framework.constant_op").constant,
         OpError=module("python.framework.errors_impl").OpError,
+        saving=Saving(module=module),
         **{name: getattr(dtypes, name) for name in ("float32", "int32", "int64", "uint8", "string", "bool")},
     )
 
@@ -184,6 +246,7 @@ def _load_public() -> Api:
         ServerDef=tf.train.ServerDef,
         constant=tf.constant,
         OpError=tf.errors.OpError,
+        saving=_PublicSaving(),
         **{name: getattr(tf, name) for name in ("float32", "int32", "int64", "uint8", "string", "bool")},
     )
 

@@ -20,6 +20,7 @@ from .chief import Chief
 from .lifecycle import PeerLost
 from .model import initial_parameters
 from .steps import EachStep, Feed, Outcome, Rounds, Status, Stepper
+from .sync import Synchronous
 
 if TYPE_CHECKING:
     from .datasets import Data
@@ -124,8 +125,7 @@ class Worker:
         self._graph = graph = api.graph()
         with graph.as_default():
             self._state = SharedState(api, graph, config)
-            self._feed = Feed(api, graph, config, data)
-            self._stepper = make_stepper(api, graph, config, self._state, self._feed)
+            self._stepper = make_stepper(api, graph, config, self._state, data)
             self._status = self._state.status([])
             self._woken = self._state.dequeue(self._state.wake[config.task_index])
         self._chief = (
@@ -140,10 +140,12 @@ class Worker:
             target = self._serve()
             session = self._connect(target)
             status = self._enter(session)
-            if status.global_step < self._target:
+            trained = status.global_step < self._target
+            if trained:
                 status = self._train(session, self._pass_barrier(session, self._prepare(session, status)))
             if self._chief is not None:
-                self._chief.take_home(session, self._stepper)
+                self._chief.say_target(status)
+                self._chief.take_home(session, self._stepper if trained else None)
         except self._api.OpError as problem:
             if getattr(problem, "error_code", None) in _NOT_A_PEERS_FAULT:
                 raise
@@ -220,9 +222,8 @@ class Worker:
     def _prepare(self, session: Session, status: Status) -> Status:
         """Load the data onto the device, compile every step, and say ``ready``."""
         mine = status.worker_steps[self._config.task_index]
-        self._feed.load(session, start=mine + status.carried_steps // len(status.worker_steps))
         self._progress.expect("the first run of the training step", self._config.peer_timeout_seconds)
-        self._stepper.warm_up(session)
+        self._stepper.warm_up(session, mine + status.carried_steps // len(status.worker_steps))
         status = self._read_status(session)
         self._log.emit("ready", global_step=status.global_step)
         return status
@@ -238,6 +239,8 @@ class Worker:
         session.run(self._state.arrive, {self._state.arrival: me})
         if self._chief is not None:
             self._chief.hold_barrier(session, self._progress, seconds)
+            self._log.emit("released", global_step=status.global_step)
+            self._chief.release(session)
             return self._read_status(session)
         while not status.released:
             session.run(self._woken)
@@ -252,7 +255,6 @@ class Worker:
         first = True
         if self._chief is not None:
             chief = self._chief
-            self._log.emit("released", global_step=status.global_step)
             self._progress.on_stop = lambda: chief.save(session, self._stepper, "signal")
         while status.global_step < self._target:
             self._progress.expect("a training step", config.peer_timeout_seconds)
@@ -266,8 +268,6 @@ class Worker:
             meter.record(outcome, everything=config.is_chief)
             if self._chief is not None and status.global_step < self._target:
                 self._chief.attend(session, outcome, self._stepper)
-        if self._chief is not None:
-            self._chief.say_target(status)
         self._progress.expect("the end", None if config.is_chief else config.peer_timeout_seconds)
         return status
 
@@ -329,8 +329,15 @@ class Meter:
         )
 
 
-def make_stepper(api: Api, graph: Graph, config: TaskConfig, state: SharedState, feed: Feed) -> Stepper:
+def make_stepper(api: Api, graph: Graph, config: TaskConfig, state: SharedState, data: Data) -> Stepper:
     """Return the way of training that the flags ask for."""
+    if config.profile == "thesis" and not config.sync_replicas:
+        from .thesis import ThesisStep  # noqa: PLC0415  it needs the whole of TensorFlow
+
+        return ThesisStep(api, graph, config, state, data)
+    feed = Feed(api, graph, config, data)
+    if config.sync_replicas:
+        return Synchronous(api, graph, config, state, feed)
     if config.communication_interval > 1:
         return Rounds(api, graph, config, state, feed)
     return EachStep(api, graph, config, state, feed)

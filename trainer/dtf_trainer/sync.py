@@ -1,0 +1,180 @@
+"""Synchronous training: in each round several workers contribute, and the mean of it is applied once.
+
+A worker writes its contribution — the gradients of one batch or, with a communication interval of N, the difference
+that N steps of its own made — into variables kept for it on the ps, and reports it in a queue. The chief collects the
+reports of the current round until ``replicas_to_aggregate`` different workers are in, applies the mean of exactly these,
+counts their steps, and starts the next round by a number in each worker's queue. So what is counted is what was applied;
+a report that comes twice (a worker was restarted) or late (a round too old) changes nothing; and whoever is restarted
+finds on the ps what it needs.
+
+The global step counts batches that were learnt from, as everywhere: a round of R contributions advances it by R, or R·N.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import adam
+from .distributed import SharedState, ps_device
+from .steps import Exchange, Feed, Outcome, Replica, Status
+
+if TYPE_CHECKING:
+    from .flags import TaskConfig
+    from .tf_api import Api, Graph, Session, Tensor
+
+
+class Synchronous:
+    """A worker's part in the rounds, and on the chief the leading of them."""
+
+    def __init__(self, api: Api, graph: Graph, config: TaskConfig, state: SharedState, feed: Feed) -> None:
+        """Build the runs: contribute, wait for the next round, and for the chief collect and apply."""
+        self._api = api
+        self._graph = graph
+        self._config = config
+        self._state = state
+        self._feed = feed
+        self._interval = config.communication_interval
+        self._needed = config.replicas_to_aggregate or state.workers
+        self._exchange = Exchange(api, graph, config, state)
+        self._replica = Replica(api, graph, config, state, feed) if self._interval > 1 else None
+        self._round = 0
+        self._handles = {
+            (worker, name): self._variable(worker, name) for worker in range(state.workers) for name in state.shapes
+        }
+        self._reports = state.queue("reports")
+        self._number = api.raw.Placeholder(dtype=api.int64, shape=())
+        self._indices = feed.indices(self._interval)
+        self._contribute = self._contributing()
+        self.bytes_per_step = sum(self._exchange.traffic) / self._interval
+        token = state.dequeue(state.wake[config.task_index])
+        with graph.control_dependencies([token]):
+            self._wait = [token, state.read("round"), state.status([])]
+        self._current = state.read("round")
+        self._status = state.status([])
+        self._collect = state.dequeue(self._reports)
+        self._apply = self._applying() if config.is_chief else []
+        self._room = self._making_room()
+        self._publishing = self._replica.publishing() if self._replica is not None else []
+
+    def _variable(self, worker: int, name: str) -> Tensor:
+        with self._graph.device(ps_device(self._state.placement[name])):
+            return self._api.raw.VarHandleOp(
+                dtype=self._api.float32, shape=self._state.shapes[name], shared_name=f"dtf/contribution/{worker}/{name}"
+            )
+
+    def _contributing(self) -> list[Tensor]:
+        raw, me = self._api.raw, self._config.task_index
+        rows = self._feed.rows(self._indices, self._interval)
+        pulled = self._exchange.pull([[] for _ in range(self._state.servers)])
+        if self._replica is None:
+            loss, there = self._exchange.compute_and_push(pulled, *self._feed.batch(rows[0]))
+        else:
+            loss, stepped = self._replica.steps(rows, self._replica.take(pulled))
+            there = self._exchange.push(self._replica.difference(stepped))
+        written = []
+        for server, values in enumerate(there):
+            with self._graph.device(ps_device(server)):
+                written += [
+                    raw.AssignVariableOp(resource=self._handles[me, name], value=value)
+                    for name, value in values.items()
+                ]
+        with self._graph.device(ps_device(0)), self._graph.control_dependencies(written):
+            return [loss, raw.QueueEnqueueV2(handle=self._reports, components=[self._number])]
+
+    def _applying(self) -> list[Tensor]:
+        """Return the chief's run: apply the mean of the chosen contributions, count, and start the next round."""
+        raw, api, state = self._api.raw, self._api, self._state
+        self._chosen = raw.Placeholder(dtype=api.float32, shape=(state.workers,))
+        means: list[dict[str, Tensor]] = []
+        for server in range(state.servers):
+            with self._graph.device(ps_device(server)):
+                number = raw.Maximum(x=raw.Sum(input=self._chosen, axis=0), y=api.constant(1.0))
+                weights = raw.Unpack(value=raw.RealDiv(x=self._chosen, y=number), num=state.workers, axis=0)
+                means.append({name: self._mean(name, weights) for name in state.names_on(server)})
+        done = self._exchange.add(means) if self._interval > 1 else self._exchange.apply(means)
+        everything = [operation for operations in done for operation in operations]
+        with self._graph.device(ps_device(0)), self._graph.control_dependencies(everything):
+            steps = raw.Cast(x=raw.Mul(x=self._chosen, y=api.constant(float(self._interval))), DstT=api.int64)
+            counted = raw.AssignAddVariableOp(resource=state.handles["worker_steps"], value=steps)
+            turned = raw.AssignVariableOp(resource=state.handles["round"], value=self._number)
+        with self._graph.device(ps_device(0)), self._graph.control_dependencies([counted, turned]):
+            started = [raw.QueueEnqueueV2(handle=queue, components=[self._number]) for queue in state.wake]
+        return [state.status(started)]
+
+    def _mean(self, name: str, weights: list[Tensor]) -> Tensor:
+        raw = self._api.raw
+        parts = []
+        for worker, weight in enumerate(weights):
+            value = raw.ReadVariableOp(resource=self._handles[worker, name], dtype=self._api.float32)
+            parts.append(raw.Mul(x=value, y=weight))
+        return raw.AddN(inputs=parts)
+
+    def warm_up(self, session: Session, start: int) -> None:
+        """Contribute nothing once; the chief also makes room for all contributions and begins a new round.
+
+        The reports that a chief before this one had taken are lost with it, so every worker is asked once more.
+        """
+        self._session = session
+        self._feed.load(session, start)
+        frozen: dict[Tensor, Any] = self._exchange.frozen()
+        if self._replica is not None:
+            self._replica.adopt_slots(session)
+            frozen[self._replica.rates.feed] = adam.FROZEN
+        indices = self._feed.none(self._interval)
+        session.run(self._contribute, {self._indices: indices, self._number: 0, **frozen})
+        status = Status.of(session.run(self._status))
+        self._generation, self._mine = status.generation, status.worker_steps[self._config.task_index]
+        if self._config.is_chief:
+            session.run(self._room)
+            following = int(session.run(self._current)) + 1
+            nobody = np.zeros(self._state.workers, np.float32)
+            session.run(self._apply, {self._chosen: nobody, self._number: following, **self._exchange.frozen()})
+
+    def _making_room(self) -> list[Tensor]:
+        raw = self._api.raw
+        made = []
+        for (_, name), handle in self._handles.items():
+            with self._graph.device(handle.device):
+                zeros = raw.Fill(dims=self._state.shapes[name], value=self._api.constant(0.0))
+                made.append(raw.AssignVariableOp(resource=handle, value=zeros))
+        return made
+
+    def advance(self, left: int) -> Outcome:  # noqa: ARG002  a round is as long for every worker
+        """Take part in one round; return when the next one has begun."""
+        if not self._round:
+            self._round = int(self._session.run(self._current))
+        me, workers = self._config.task_index, self._state.workers
+        loss, _ = self._session.run(
+            self._contribute,
+            {self._indices: self._feed.next(self._interval), self._number: self._round * workers + me},
+        )
+        status = self._lead() if self._config.is_chief else self._follow()
+        before, self._mine = self._mine, status.worker_steps[me]
+        return Outcome(steps=max(0, self._mine - before), loss=float(loss), status=status)
+
+    def _lead(self) -> Status:
+        """Collect reports of this round until there are enough, apply them, and start the next round."""
+        chosen = np.zeros(self._state.workers, np.float32)
+        while chosen.sum() < self._needed:
+            number, worker = divmod(int(self._session.run(self._collect)), self._state.workers)
+            if number == self._round:
+                chosen[worker] = 1.0
+        self._round += 1
+        (status,) = self._session.run(self._apply, {self._chosen: chosen, self._number: self._round})
+        return Status.of(status)
+
+    def _follow(self) -> Status:
+        """Wait until the round is over, or the run was initialised anew; older numbers are left over from before."""
+        while True:
+            token, current, numbers = self._session.run(self._wait)
+            status = Status.of(numbers)
+            if int(token) > self._round or status.generation != self._generation:
+                self._round = max(int(token), int(current))
+                return status
+
+    def publish(self) -> None:
+        """Copy the slots of the chief's replica to the ps, if it has one."""
+        if self._publishing:
+            self._session.run(self._publishing)

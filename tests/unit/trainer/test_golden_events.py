@@ -189,8 +189,8 @@ FAILED_DATA: list[Row] = [
     (5.08, "worker 1", "imported", {"seconds": 4.97, **VERSIONS}),
     (5.081, "worker 1", "failed", {
         "reason": "DataError",
-        "message": "/srv/dtf/data/mnist/train-labels-idx1-ubyte: expected 60008 bytes for its 60000 examples, found 32768"
-                   " bytes"}),
+        "message": "/srv/dtf/data/mnist/train-labels-idx1-ubyte: expected 60008 bytes for its 60000 examples, found "
+                   "32768 bytes"}),
     (5.09, "worker 1", "finished", {"exit_code": 66, "global_step": 0, "local_steps": 0}),
     (5.13, "worker 0", "imported", {"seconds": 5.04, **VERSIONS}),
     (5.131, "worker 0", "data", MNIST),

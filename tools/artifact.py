@@ -25,7 +25,9 @@ def environment(**extra: str) -> dict[str, str]:
 def build(folder: Path) -> Path:
     """Build the artifact of this checkout into `folder` and return its path."""
     arguments = ["collection", "build", "--force", "--output-path", str(folder)]
-    subprocess.run([command("ansible-galaxy"), *arguments], cwd=ROOT, env=environment(), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [command("ansible-galaxy"), *arguments], cwd=ROOT, env=environment(), check=True, stdout=subprocess.DEVNULL
+    )
     (artifact,) = folder.glob("dtf-cluster-*.tar.gz")
     return artifact
 
@@ -35,5 +37,7 @@ def install(artifact: Path, folder: Path) -> Path:
     # --force: the same version in the user's own collections would be reason enough to install nothing here.
     arguments = ["collection", "install", "--force", "--no-deps", "--collections-path", str(folder), str(artifact)]
     paths = environment(ANSIBLE_COLLECTIONS_PATH=str(folder))
-    subprocess.run([command("ansible-galaxy"), *arguments], cwd=folder, env=paths, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [command("ansible-galaxy"), *arguments], cwd=folder, env=paths, check=True, stdout=subprocess.DEVNULL
+    )
     return folder / "ansible_collections" / "dtf" / "cluster"

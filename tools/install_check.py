@@ -39,7 +39,7 @@ def shipped(archive: Path) -> set[str]:
 
 
 def documented(folder: Path, kind: str) -> set[str]:
-    """Return the full names of what `ansible-doc` finds of one kind (module, role, filter) in the installed collection."""
+    """Return the full names `ansible-doc` finds of one kind (module, role, filter) in the installed collection."""
     environment = artifact.environment(ANSIBLE_COLLECTIONS_PATH=str(folder), HOME=str(folder))
     listing = [artifact.command("ansible-doc"), "--type", kind, "--list", "--json", "dtf.cluster"]
     found = subprocess.run(listing, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -69,7 +69,9 @@ def check(folder: Path) -> list[str]:
     ):
         wanted = {f"dtf.cluster.{path.stem}" for path in sources}
         print(f"ansible-doc, {kind}: {len(wanted)}")
-        problems += [f"ansible-doc does not know the {kind} {name}" for name in sorted(wanted - documented(folder, kind))]
+        problems += [
+            f"ansible-doc does not know the {kind} {name}" for name in sorted(wanted - documented(folder, kind))
+        ]
     return problems
 
 

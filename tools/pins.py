@@ -1,7 +1,7 @@
 """Writes requirements.txt and requirements-dev.txt: every package `pip` would choose today, pinned.
 
-`pip install --dry-run --report` resolves without installing, so the pins are pip's own choice and nothing else has to be
-trusted. Run it as `make pins`; it changes only what the `.in` files leave open.
+`pip install --dry-run --report` resolves without installing, so the pins are pip's own choice and nothing else has to
+be trusted. Run it as `make pins`; it changes only what the `.in` files leave open.
 """
 
 from __future__ import annotations

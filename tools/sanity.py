@@ -41,7 +41,12 @@ def pip_settings() -> dict[str, str]:
     for line in listed.splitlines():
         name, _, value = line.partition("=")
         section, _, option = name.rpartition(".")
-        if section in {"global", "install", ":env:"} and option not in {"require-virtualenv", "user", "target", "prefix"}:
+        if section in {"global", "install", ":env:"} and option not in {
+            "require-virtualenv",
+            "user",
+            "target",
+            "prefix",
+        }:
             settings[option] = str(ast.literal_eval(value))
     proxy = os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")
     if proxy:

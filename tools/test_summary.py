@@ -11,7 +11,7 @@ import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Sum:
 
 
 def count(document: str) -> Sum:
-    """Count one JUnit document test by test, since its totals count a test twice that fails and then breaks its teardown."""
+    """Count one JUnit document test by test: its own totals count one that fails and breaks its teardown twice."""
     worst: dict[tuple[str, str], int] = {}
-    for case in ElementTree.fromstring(document).iter("testcase"):
+    for case in ET.fromstring(document).iter("testcase"):
         outcome = 2 if {"failure", "error"} & {child.tag for child in case} else int(case.find("skipped") is not None)
         name = (case.get("classname", ""), case.get("name", ""))
         worst[name] = max(worst.get(name, 0), outcome)

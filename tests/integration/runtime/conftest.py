@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,11 +18,11 @@ PACKAGE = "ansible_collections.dtf.cluster.plugins.modules"
 class Host:
     """This machine as a training host with a root of its own."""
 
-    def __init__(self, repository: Path, root: Path) -> None:
+    def __init__(self, repository: Path, root: Path, ports: tuple[int, int]) -> None:
         self.repository = repository
         self.root = root
+        self.ports = ports
         self.environment: dict[str, str] = {}
-        self.ports = free_ports(2, spread=20)
 
     def module(self, module: str, check: bool = False, diff: bool = True, **arguments: object) -> dict[str, object]:
         """Run a module and return its result; a failed one has ``failed`` set."""
@@ -82,37 +81,17 @@ class Host:
         return self.root / "topologies" / name / "runs" / str(self.state(name)["run_id"]) / file
 
 
-def free_ports(count: int, spread: int) -> list[int]:
-    """Return bases of port ranges below the ephemeral ones, at each of which the next ``spread`` ports are free."""
-    bases: list[int] = []
-    for base in range(21000, 32000, spread):
-        if all(_free(port) for port in range(base, base + spread)):
-            bases.append(base)
-        if len(bases) == count:
-            return bases
-    raise AssertionError("no free ports")
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 def task_of(state: Mapping[str, object], role: str, index: int) -> dict[str, object]:
     """Return one task's record."""
     return next(task for task in state["tasks"] if (task["role"], task["index"]) == (role, index))  # type: ignore[attr-defined]
 
 
 @pytest.fixture
-def host(repository: Path, tmp_path: Path) -> Iterator[Host]:
+def host(repository: Path, tmp_path: Path, ports: tuple[int, int]) -> Iterator[Host]:
     """A host with an empty root; what a test leaves running is ended."""
     root = tmp_path / "root"
     root.mkdir()
-    own = Host(repository, root)
+    own = Host(repository, root, ports)
     yield own
     for directory in (root / "topologies").glob("*"):
         own.module("topology", name=directory.name, state="absent")

@@ -19,9 +19,9 @@ _ITALIC = re.compile(r"\bI\(([^()]*)\)")
 _ESCAPE = re.compile(r"\\(?=.)")
 
 
-def prose(text: str | Iterable[str]) -> str:
+def prose(markup: str | Iterable[str]) -> str:
     """Return one paragraph of Ansible markup as Markdown; what was several sentences or items becomes one line."""
-    line = text if isinstance(text, str) else " ".join(text)
+    line = markup if isinstance(markup, str) else " ".join(markup)
     line = " ".join(line.split())
     line = _CODE.sub(lambda match: f"`{_ESCAPE.sub('', match[1])}`", line)
     line = _LINK.sub(r"[\1](\2)", line)
@@ -29,9 +29,14 @@ def prose(text: str | Iterable[str]) -> str:
     return _ITALIC.sub(r"*\1*", line)
 
 
-def paragraphs(text: str | Iterable[str]) -> str:
+def text(plain: str) -> str:
+    """Return plain text so that none of it is taken for HTML."""
+    return plain.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def paragraphs(markup: str | Iterable[str]) -> str:
     """Return a description, one text or a list of them, with a blank line between the items."""
-    return "\n\n".join(prose(item) for item in ([text] if isinstance(text, str) else text))
+    return "\n\n".join(prose(item) for item in ([markup] if isinstance(markup, str) else markup))
 
 
 def value(content: object) -> str:

@@ -21,12 +21,15 @@ def leaves(readme: str) -> str:
 
 
 def role_page(name: str, readme: str, specs: Mapping[str, Any]) -> str:
-    """Return the page of one role: what it leaves, and every option of every entry point to the last leaf."""
-    blocks = [f"# dtf.cluster.{name}", GENERATED, f"Leaves: {leaves(readme)}"]
+    """Return the page of one role: what it leaves, and every option of every entry point to the last leaf.
+
+    The description of the main entry point says again what the role leaves, so it is left out.
+    """
+    blocks = [f"# dtf.cluster.{name}", GENERATED, f"Leaves {leaves(readme)}"]
     for entry, spec in specs.items():
         blocks += [
             "" if entry == "main" else f"## Entry point `{entry}`",
-            paragraphs(spec.get("description", "")),
+            "" if entry == "main" else paragraphs(spec.get("description", "")),
             table(HEAD, options(spec.get("options") or {}, "options")) if spec.get("options") else "No variables.",
         ]
     return page(*blocks, f"Source: `roles/{name}/meta/argument_specs.yml`")

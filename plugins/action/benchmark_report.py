@@ -19,5 +19,5 @@ class ActionModule(ActionBase):
         result: dict[str, object] = self._execute_module(task_vars=task_vars)
         if result.get("table"):
             self._display.display("\n" + str(result["table"]))
-            self._display.display("\nall of it: {0}\n".format(result["path"]))
+            self._display.display("\nall of it: {}\n".format(result["path"]))
         return result

@@ -73,6 +73,6 @@ def results_problems(results_dir: str | None) -> list[Problem]:
     try:
         tempfile.TemporaryDirectory(prefix=".dtf-", dir=existing).cleanup()
     except OSError as error:
-        accepted = "a folder that can be written ({0}: {1})".format(existing, error.strerror)
+        accepted = f"a folder that can be written ({existing}: {error.strerror})"
         return [Problem("results_dir", results_dir, accepted)]
     return []

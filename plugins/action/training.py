@@ -24,7 +24,7 @@ from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as ansible_version
 
 from ..module_utils.hosts import tasks
-from ..module_utils.progress import duration, progress_line
+from ..module_utils.progress import progress_line
 from ..module_utils.run_document import HostPart, run_document
 from ..module_utils.spec import Topology
 from ..module_utils.status import HostState
@@ -81,7 +81,7 @@ class ActionModule(ActionBase):
         if state.run_id is None or state.spec is None:
             if self._task.check_mode:
                 return self._answer(None, None, state, begin, changed=False)
-            raise AnsibleActionFail("topology {0!r} does not exist on {1}: apply it first".format(state.name, state.host))
+            raise AnsibleActionFail(f"topology {state.name!r} does not exist on {state.host}: apply it first")
         results = RunResults(self._options["results_dir"], state.run_id)
         document = results.document()
         if document is not None or self._task.check_mode:
@@ -135,12 +135,16 @@ class ActionModule(ActionBase):
         display.close()
         if not outcome.satisfied:
             raise AnsibleActionFail(
-                "topology {0!r}: not finished after {1:g} s, the wait_timeout; last seen: {2}. The training goes on; wait "
+                "topology {!r}: not finished after {:g} s, the wait_timeout; last seen: {}. The training goes on; wait "
                 "again, or stop it with state=stopped".format(
                     topology.name,
                     outcome.elapsed,
-                    progress_line(watch.events, outcome.seen.look.status["tasks"] if outcome.seen.look.status else [],
-                                  len(tasks(topology)), topology.training.steps),
+                    progress_line(
+                        watch.events,
+                        outcome.seen.look.status["tasks"] if outcome.seen.look.status else [],
+                        len(tasks(topology)),
+                        topology.training.steps,
+                    ),
                 )
             )
         if not outcome.seen.look.finished and outcome.seen.look.reached:
@@ -162,9 +166,11 @@ class ActionModule(ActionBase):
             document = self._assemble(topology, part, gathered, results)
             results.write_document(document)
             return document, state
-        document = wait(results.document, lambda found: found is not None, interval=0.2, timeout=2 * GATHER_SECONDS).seen
+        document = wait(
+            results.document, lambda found: found is not None, interval=0.2, timeout=2 * GATHER_SECONDS
+        ).seen
         if document is None:
-            raise AnsibleActionFail("the run document was not written by the chief's host {0}".format(names[0]))
+            raise AnsibleActionFail(f"the run document was not written by the chief's host {names[0]}")
         return document, state
 
     def _part(self, results: RunResults) -> dict[str, object]:
@@ -201,7 +207,7 @@ class ActionModule(ActionBase):
                     host=entry.name,
                     name=topology.name,
                     phase="lost",
-                    cause={"reason": "host_lost", "task": None, "message": "{0} no longer answers".format(entry.name)},
+                    cause={"reason": "host_lost", "task": None, "message": f"{entry.name} no longer answers"},
                 )
                 note = {"state": lost.as_dict(), "supervisor": head["ended"], "ended": head["ended"], "environment": {}}
             parts.append(
@@ -220,7 +226,9 @@ class ActionModule(ActionBase):
 
     def _call(self, action: str, **more: object) -> dict[str, object]:
         arguments = dict(self._options, action=action, **more)
-        found: dict[str, object] = self._execute_module("dtf.cluster.training", module_args=arguments, task_vars=self._vars)
+        found: dict[str, object] = self._execute_module(
+            "dtf.cluster.training", module_args=arguments, task_vars=self._vars
+        )
         if found.get("failed"):
             raise AnsibleActionFail(str(found.get("msg")), result=found)
         return found
@@ -243,7 +251,7 @@ class ActionModule(ActionBase):
         absent = [name for name in names if name not in self._vars.get("ansible_play_hosts", names)]
         if absent:
             raise AnsibleActionFail(
-                "topology {0!r} also runs on {1}: the play must hold every host of it".format(
+                "topology {!r} also runs on {}: the play must hold every host of it".format(
                     topology.name, ", ".join(absent)
                 )
             )
@@ -274,7 +282,11 @@ class ActionModule(ActionBase):
         if document is not None and document["state"] != "succeeded":
             cause = document["cause"]
             answer.update(failed=True, msg=_failure_message(document, answer["path"]))
-            answer["failure"] = {"code": cause["reason"], "message": cause["message"], "details": {"task": cause["task"]}}
+            answer["failure"] = {
+                "code": cause["reason"],
+                "message": cause["message"],
+                "details": {"task": cause["task"]},
+            }
         return answer
 
 
@@ -291,30 +303,34 @@ class _Vigil:
         now = self._monotonic()
         if not look.reached:
             if now - self._reached > UNREACHABLE_SECONDS:
-                return "the host has not answered for {0:g} s: {1}".format(UNREACHABLE_SECONDS, look.message)
+                return f"the host has not answered for {UNREACHABLE_SECONDS:g} s: {look.message}"
             return None
         self._reached = now
         stamp = look.status["monotonic"] if look.status else None
         if stamp != self._stamp:
             self._stamp, self._heard = stamp, now
         if now - self._heard > SILENCE_SECONDS:
-            return "the supervisor has been silent for {0:g} s".format(SILENCE_SECONDS)
+            return f"the supervisor has been silent for {SILENCE_SECONDS:g} s"
         return None
 
 
 def _failure_elsewhere(notes: dict[str, dict[str, object]], host: str) -> str | None:
     for name, note in notes.items():
         if name != host and note["over"] and note["state"]["phase"] != "succeeded":
-            return "the run {0} on {1}".format(note["state"]["phase"], name)
+            return "the run {} on {}".format(note["state"]["phase"], name)
     return None
 
 
 def _failure_message(document: dict[str, object], path: object) -> str:
     cause = document["cause"]
-    lines = ["run {0} of topology {1!r} {2}: {3}".format(document["run_id"], document["name"], document["state"], cause["message"])]
+    lines = [
+        "run {} of topology {!r} {}: {}".format(
+            document["run_id"], document["name"], document["state"], cause["message"]
+        )
+    ]
     if cause["log_tail"]:
-        lines += ["last lines of {0}:".format(cause["task"])] + ["  | " + line for line in cause["log_tail"]]
-    return "\n".join(lines + ["all of it: {0}".format(path)])
+        lines += ["last lines of {}:".format(cause["task"])] + ["  | " + line for line in cause["log_tail"]]
+    return "\n".join(lines + [f"all of it: {path}"])
 
 
 def _now() -> dict[str, float]:
@@ -329,7 +345,7 @@ def _interruptible() -> Iterator[None]:
     def interrupt(_number: int, _frame: object) -> None:
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)
-        raise Interrupted()
+        raise Interrupted
 
     former = {number: signal.signal(number, interrupt) for number in numbers}
     try:

@@ -20,7 +20,8 @@ options:
     type: dict
     required: true
   words:
-    description: Word to value, as in C({workers: 8}). A word that is null changes nothing.
+    description:
+      - Word to value. A word that is null changes nothing.
     type: dict
     required: true
 """

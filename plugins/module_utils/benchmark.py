@@ -37,7 +37,9 @@ def cells_to_run(
         runs: run documents that exist; failed and stopped ones are records, but fill no place.
     """
     missing = []
-    done = [sum(1 for run in runs if run["state"] == "succeeded" and _matches(run, topology)) for topology in topologies]
+    done = [
+        sum(1 for run in runs if run["state"] == "succeeded" and _matches(run, topology)) for topology in topologies
+    ]
     for repeat in range(1, repeats + 1):
         for index, topology in enumerate(topologies):
             if done[index] < repeat:
@@ -148,16 +150,16 @@ def _notes(topology: Topology, record: Mapping[str, object], base: float | None)
     for host in record["crowded"]:  # type: ignore[attr-defined]
         notes.append("{tasks} tasks share the {cores} cores of {host}".format(**host))
     if record["restarts"]:
-        notes.append("{0} task restarts stand inside these times".format(record["restarts"]))
+        notes.append("{} task restarts stand inside these times".format(record["restarts"]))
     if record["failed"]:
-        notes.append("{0} failed runs are not part of the means".format(record["failed"]))
+        notes.append("{} failed runs are not part of the means".format(record["failed"]))
     if not record["training_seconds"]["n"]:  # type: ignore[index]
         notes.append("no successful run")
     elif base is None:
         notes.append("no cell with one worker to compare with")
     if topology.training.communication_interval > 1:
         interval = topology.training.communication_interval
-        notes.append("workers exchange every {0} steps only, which is another algorithm than every step".format(interval))
+        notes.append(f"workers exchange every {interval} steps only, which is another algorithm than every step")
     return notes
 
 
@@ -168,7 +170,7 @@ def table(document: Mapping[str, object]) -> str:
     header = [*varying, "runs", "train s", "steps/s", "speed-up", "accuracy", *_other_phases(), "wall s"]
     rows = [[*(str(record["cell"][word]) for word in varying), *_measures(record)] for record in records]  # type: ignore[index]
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    lines = ["{0}: {1}".format(document["name"], ", ".join("{0} {1}".format(*pair) for pair in shared.items()))]
+    lines = ["{}: {}".format(document["name"], ", ".join("{} {}".format(*pair) for pair in shared.items()))]
     for row in [header, ["-" * width for width in widths], *rows]:
         lines.append("  ".join(cell.rjust(width) for cell, width in zip(row, widths)))
     return "\n".join(lines + _remarks(records, varying))
@@ -197,7 +199,7 @@ def _measures(record: Mapping[str, object]) -> list[str]:
         return _shown(record[name]["mean"], form)  # type: ignore[index]
 
     deviation = record["training_seconds"]["stdev"]  # type: ignore[index]
-    seconds = mean("training_seconds", "{0:.2f}") + (" ± {0:.2f}".format(deviation) if deviation is not None else "")
+    seconds = mean("training_seconds", "{0:.2f}") + (f" ± {deviation:.2f}" if deviation is not None else "")
     sums = []
     for name in _other_phases():
         parts = [phases[phase] for phase in TABLE_PHASES[name]]
@@ -221,12 +223,12 @@ def _remarks(records: Sequence[Mapping[str, object]], varying: Sequence[str]) ->
     """Return each remark once, with the cells it is about unless it is about all."""
     about: dict[str, list[str]] = {}
     for record in records:
-        label = ", ".join("{0} {1}".format(word, record["cell"][word]) for word in varying)  # type: ignore[index]
+        label = ", ".join("{} {}".format(word, record["cell"][word]) for word in varying)  # type: ignore[index]
         for note in record["notes"]:  # type: ignore[attr-defined]
             about.setdefault(note, []).append(label)
     lines = []
     for note, labels in about.items():
-        scope = "" if len(labels) == len(records) else " ({0})".format("; ".join(labels))
+        scope = "" if len(labels) == len(records) else " ({})".format("; ".join(labels))
         lines.append("* " + note + scope)
     return lines
 
@@ -249,7 +251,7 @@ def cells_csv(document: Mapping[str, object]) -> str:
     for record in document["cells"]:  # type: ignore[attr-defined]
         row = dict(record["cell"])
         for measure in ("training_seconds", "steps_per_second", "test_accuracy", "wall_seconds"):
-            row.update(("{0}_{1}".format(measure, key), value) for key, value in record[measure].items())
+            row.update((f"{measure}_{key}", value) for key, value in record[measure].items())
         row.update(speed_up=record["speed_up"], efficiency=record["efficiency"], notes="; ".join(record["notes"]))
         row.update(("phase_" + name, record["phases"][name]) for name in stats.PHASES)
         rows.append(row)

@@ -101,7 +101,7 @@ def plan_present(desired: Topology, states: Sequence[HostState]) -> Plan:
         tuned = differences(before.as_dict(), desired.as_dict())
         if tuned:
             return Plan("update", "only the lifecycle changes", differences=tuple(tuned))
-        return Plan("none", "it is as wanted: {0}".format(phase))
+        return Plan("none", f"it is as wanted: {phase}")
     _refuse_lost_chief(desired, before)
     lasting = {change.field for change in changes}.isdisjoint(FIELDS_OF_A_CHECKPOINT)
     resume_run_id = live.run_id if lasting else None
@@ -111,7 +111,7 @@ def plan_present(desired: Topology, states: Sequence[HostState]) -> Plan:
             reason += "; the checkpoint does not fit, training begins anew"
     else:
         cause = overall_cause(states)
-        reason = "the last run {0}".format(phase) + (": {0}".format(cause["message"]) if cause else "")
+        reason = f"the last run {phase}" + (": {}".format(cause["message"]) if cause else "")
     action = "reroll" if running else ("resume" if resume_run_id else "start")
     return Plan(action, reason, tuple(changes), resume_run_id, start=wanted, stop=running)
 
@@ -133,7 +133,7 @@ def plan_absent(states: Sequence[HostState]) -> Plan:
 
 def _running(states: Sequence[HostState]) -> tuple[str, ...]:
     return tuple(
-        "{0}-{1}".format(task["role"], task["index"])
+        "{}-{}".format(task["role"], task["index"])
         for state in states
         for task in state.tasks
         if state.phase in ("running", "stopping") and task["state"] in ("running", "backoff", "waiting")
@@ -144,10 +144,8 @@ def _refuse_foreign_claim(desired: Topology, before: Topology, live: HostState) 
     if before.owner != desired.owner:
         raise ActionFailed(
             "name_claimed",
-            "topology {0!r} is claimed by {1!r} (run {2} on {3}, {4}) and cannot be changed by {5!r}: choose another "
-            "name, or remove that one first".format(
-                desired.name, before.owner, live.run_id, live.host, live.phase, desired.owner
-            ),
+            f"topology {desired.name!r} is claimed by {before.owner!r} (run {live.run_id} on {live.host}, {live.phase}) and cannot be changed by {desired.owner!r}: choose another "
+            "name, or remove that one first",
             owner=before.owner,
         )
 

@@ -26,7 +26,7 @@ class Problem:
     accepted: str
 
     def __str__(self) -> str:
-        return "{0}: {1!r} is not valid, accepted: {2}".format(self.field, self.value, self.accepted)
+        return f"{self.field}: {self.value!r} is not valid, accepted: {self.accepted}"
 
 
 class InvalidInput(Exception):
@@ -38,7 +38,7 @@ class InvalidInput(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        lines = ["{0}: {1} problem{2}".format(self.subject, len(self.problems), "s" if len(self.problems) > 1 else "")]
+        lines = ["{}: {} problem{}".format(self.subject, len(self.problems), "s" if len(self.problems) > 1 else "")]
         return "\n".join(lines + ["  - " + str(problem) for problem in self.problems])
 
     def as_failure(self) -> dict[str, object]:

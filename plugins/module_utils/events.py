@@ -43,7 +43,7 @@ class Event:
     @property
     def task(self) -> str:
         """Return ``role-index``."""
-        return "{0}-{1}".format(self.role, self.index)
+        return f"{self.role}-{self.index}"
 
     def number(self, name: str) -> float | None:
         """Return a field that should be a number, or ``None`` if it is missing or something else."""

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .errors import InvalidInput, Problem
-from .spec import NAME_PATTERN, Topology, Reader
+from .spec import NAME_PATTERN, Reader, Topology
 
 #: Words that say what is trained and by how many, in the order tables show them.
 CELL_WORDS: dict[str, tuple[str, ...]] = {
@@ -59,7 +59,9 @@ class Request:
     repeats: int
 
 
-def read_words(words: Mapping[str, object], base: Mapping[str, object], *, sweep: bool) -> tuple[Request, list[Problem]]:
+def read_words(
+    words: Mapping[str, object], base: Mapping[str, object], *, sweep: bool
+) -> tuple[Request, list[Problem]]:
     """Check the words of a command line.
 
     Args:
@@ -106,7 +108,7 @@ def unknown_words(given: Mapping[str, object], known: Iterable[str]) -> list[Pro
     for name, value in given.items():
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
-            hint = "did you mean {0}?".format(near[0]) if near else "the words are " + ", ".join(WORDS)
+            hint = f"did you mean {near[0]}?" if near else "the words are " + ", ".join(WORDS)
             problems.append(Problem(name, value, "no word of this name; " + hint))
     return problems
 
@@ -146,7 +148,9 @@ def _value_problems(word: str, candidates: Sequence[object]) -> list[Problem]:
             Topology.from_params(with_words(_PLACEHOLDER, {word: value}))
         except InvalidInput as error:
             field = ".".join(CELL_WORDS[word])
-            problems.extend(Problem(word, value, problem.accepted) for problem in error.problems if problem.field == field)
+            problems.extend(
+                Problem(word, value, problem.accepted) for problem in error.problems if problem.field == field
+            )
     seen: list[str] = []
     for value in candidates:
         if str(value) in seen:

@@ -25,7 +25,7 @@ class Task:
     @property
     def name(self) -> str:
         """Return ``role-index``, the name of the task's log and of its row in every table."""
-        return "{0}-{1}".format(self.role, self.index)
+        return f"{self.role}-{self.index}"
 
     @property
     def port(self) -> int:
@@ -58,7 +58,7 @@ def tasks(topology: Topology) -> tuple[Task, ...]:
     for role, group in (("ps", topology.ps), ("worker", topology.workers)):
         for index in range(group.replicas):
             host = topology.hosts[index % len(topology.hosts)]
-            dealt.append(Task(role, index, host.name, "{0}:{1}".format(host.address, group.port + index)))
+            dealt.append(Task(role, index, host.name, f"{host.address}:{group.port + index}"))
     return tuple(dealt)
 
 
@@ -94,7 +94,7 @@ def command(topology: Topology, task: Task, run: Run) -> list[str]:
             flags.append(("replicas_to_aggregate", training.replicas_to_aggregate))
     if task.role == "worker" and task.index == 0:
         flags.extend(_chief_flags(topology, run))
-    return [topology.python, "-m", "dtf_trainer"] + ["--{0}={1}".format(name, value) for name, value in flags]
+    return [topology.python, "-m", "dtf_trainer"] + [f"--{name}={value}" for name, value in flags]
 
 
 def _chief_flags(topology: Topology, run: Run) -> list[tuple[str, object]]:

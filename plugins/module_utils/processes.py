@@ -49,7 +49,7 @@ def observe(root: str, name: str, host: str) -> HostState:
         host=host,
         name=name,
         candidate_created=now,
-        candidate_run_id="{0}-{1:06x}".format(
+        candidate_run_id="{}-{:06x}".format(
             time.strftime("%Y%m%dt%H%M%S", time.gmtime(now)), random.SystemRandom().randrange(1 << 24)
         ),
     )
@@ -158,8 +158,10 @@ def start(topology: Topology, host: str, run: Run, current: Mapping[str, object]
         if process.poll() is not None or time.monotonic() > deadline:
             raise ActionFailed(
                 "supervisor_failed",
-                "the supervisor of topology {0!r} did not come up on {1}; its last words: {2}".format(
-                    topology.name, host, (place / "supervisor.log").read_text(errors="replace")[-2000:].strip() or "none"
+                "the supervisor of topology {!r} did not come up on {}; its last words: {}".format(
+                    topology.name,
+                    host,
+                    (place / "supervisor.log").read_text(errors="replace")[-2000:].strip() or "none",
                 ),
             )
         time.sleep(0.02)
@@ -201,7 +203,7 @@ def stop(state: HostState, root: str) -> None:
             if not _wait_until_gone(orphan, STOP_MARGIN_SECONDS):
                 raise ActionFailed(
                     "cannot_stop",
-                    "{0} {1} of topology {2!r} (pid {3}) does not end although it was killed".format(
+                    "{} {} of topology {!r} (pid {}) does not end although it was killed".format(
                         task["role"], task["index"], state.name, task["pid"]
                     ),
                 )
@@ -238,9 +240,9 @@ def obstacles(topology: Topology, state: HostState) -> list[dict[str, object]]:
             group = "ps" if task.role == "ps" else "workers"
             found.append(
                 _obstacle(
-                    "{0}.port".format(group),
+                    f"{group}.port",
                     task.port,
-                    "a port that is free on {0} for {1}; {2} has it".format(state.host, task.name, owner),
+                    f"a port that is free on {state.host} for {task.name}; {owner} has it",
                 )
             )
     needed = sum(topology.ps.memory_mb if task.role == "ps" else topology.workers.memory_mb for task in own)
@@ -250,8 +252,8 @@ def obstacles(topology: Topology, state: HostState) -> list[dict[str, object]]:
             _obstacle(
                 "ps.memory_mb, workers.memory_mb",
                 needed,
-                "at most the {0} MiB available on {1} for its {2} tasks; fewer tasks, more hosts, or lower "
-                "memory_mb if you know better".format(available, state.host, len(own)),
+                f"at most the {available} MiB available on {state.host} for its {len(own)} tasks; fewer tasks, more hosts, or lower "
+                "memory_mb if you know better",
             )
         )
     return found
@@ -271,7 +273,7 @@ def _path_obstacles(topology: Topology) -> list[dict[str, object]]:
     while not existing.exists():
         existing = existing.parent
     if not existing.is_dir() or not os.access(str(existing), os.W_OK | os.X_OK):
-        found.append(_obstacle("root", topology.root, "a directory that can be written ({0} cannot)".format(existing)))
+        found.append(_obstacle("root", topology.root, f"a directory that can be written ({existing} cannot)"))
     return found
 
 
@@ -290,7 +292,7 @@ def listener(address: str) -> str | None:
     try:
         family, kind, protocol, _canonical, place = socket.getaddrinfo(name, int(port), type=socket.SOCK_STREAM)[0]
     except socket.gaierror as error:
-        return "nobody: {0} cannot be resolved ({1})".format(name, error)
+        return f"nobody: {name} cannot be resolved ({error})"
     probe = socket.socket(family, kind, protocol)
     try:
         # As servers do, so that connections in TIME_WAIT do not count; a listener still refuses this.
@@ -298,8 +300,8 @@ def listener(address: str) -> str | None:
         probe.bind(place)
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL:
-            return "nobody: {0} is no address of this host".format(name)
-        return _owner_of_port(int(port)) or "another process ({0})".format(error.strerror)
+            return f"nobody: {name} is no address of this host"
+        return _owner_of_port(int(port)) or f"another process ({error.strerror})"
     finally:
         probe.close()
     return None
@@ -315,12 +317,12 @@ def _owner_of_port(port: int) -> str | None:
         for row in rows:
             columns = row.split()
             if columns[3] == "0A" and int(columns[1].rpartition(":")[2], 16) == port:
-                inodes.add("socket:[{0}]".format(columns[9]))
+                inodes.add(f"socket:[{columns[9]}]")
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if any(os.readlink(str(link)) in inodes for link in (process / "fd").iterdir()):
                 line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-                return "process {0} ({1})".format(process.name, _short_command(line))
+                return f"process {process.name} ({_short_command(line)})"
         except OSError:
             continue
     return None
@@ -331,7 +333,7 @@ def _short_command(line: str) -> str:
     run = re.search(r"--run_id=(\S+)", line)
     task = re.search(r"--job_name=(\S+) --task_index=(\S+)", line)
     if run and task:
-        return "{0} {1} of run {2}".format(task.group(1), task.group(2), run.group(1))
+        return f"{task.group(1)} {task.group(2)} of run {run.group(1)}"
     return line[:80]
 
 

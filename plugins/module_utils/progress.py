@@ -25,11 +25,11 @@ def progress_line(
         task_count: how many tasks the topology has.
         target_step: the global step asked for; 0 is for ever.
     """
-    up = "{0}/{1} tasks up".format(tasks_up(tasks), task_count)
+    up = f"{tasks_up(tasks)}/{task_count} tasks up"
     restarts = sum(int(str(task["restarts"])) for task in tasks)
     if restarts:
-        up += ", {0} restart{1}".format(restarts, "" if restarts == 1 else "s")
-    return "{0} · {1}".format(_stage(chief, target_step), up)
+        up += ", {} restart{}".format(restarts, "" if restarts == 1 else "s")
+    return f"{_stage(chief, target_step)} · {up}"
 
 
 def _stage(chief: Sequence[Event], target_step: int) -> str:
@@ -52,13 +52,13 @@ def _stage(chief: Sequence[Event], target_step: int) -> str:
     if newest is None or step is None:
         return "training"
     rate = _rate(chief)
-    text = "step {0:,.0f}".format(step) + (" of {0:,}".format(target_step) if target_step else "")
+    text = f"step {step:,.0f}" + (f" of {target_step:,}" if target_step else "")
     if rate:
-        text += " · {0:,.0f} steps/s".format(rate)
+        text += f" · {rate:,.0f} steps/s"
         if target_step > step:
-            text += " · {0} left".format(duration((target_step - step) / rate))
+            text += f" · {duration((target_step - step) / rate)} left"
     loss = newest.number("loss")
-    return text + (" · loss {0:.3g}".format(loss) if loss is not None else "")
+    return text + (f" · loss {loss:.3g}" if loss is not None else "")
 
 
 def _rate(chief: Sequence[Event]) -> float | None:
@@ -76,7 +76,7 @@ def duration(seconds: float) -> str:
     """Return a time as people read it: ``42 s``, ``3 min 05 s``, ``2 h 07 min``."""
     whole = int(round(seconds))
     if whole < 60:
-        return "{0} s".format(whole)
+        return f"{whole} s"
     if whole < 3600:
-        return "{0} min {1:02d} s".format(*divmod(whole, 60))
-    return "{0} h {1:02d} min".format(whole // 3600, whole % 3600 // 60)
+        return "{} min {:02d} s".format(*divmod(whole, 60))
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

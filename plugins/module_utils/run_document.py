@@ -83,7 +83,11 @@ def run_document(
         "phases": {
             name: stats.rounded(seconds)
             for name, seconds in stats.consecutive(
-                created, head.supervisor["monotonic"], _spawned(head, "worker", 0), stats.boundaries(chief, stats.ENDS), end
+                created,
+                head.supervisor["monotonic"],
+                _spawned(head, "worker", 0),
+                stats.boundaries(chief, stats.ENDS),
+                end,
             ).items()
         },
         "wall_seconds": stats.rounded(ended_wall - float(head.state.created or 0)),
@@ -103,7 +107,7 @@ def examples_per_step(topology: Topology) -> int:
 def rfc3339(wall: float) -> str:
     """Return a moment in UTC with milliseconds."""
     milliseconds = int(round(wall * 1000))
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000)) + ".{0:03d}Z".format(milliseconds % 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000)) + f".{milliseconds % 1000:03d}Z"
 
 
 def _on_clock_of(head: HostPart, part: HostPart) -> float:
@@ -188,13 +192,15 @@ def _cause(
     told = last(own, "failed")
     if told is not None:
         cause["reason"] = told.fields.get("reason", cause["reason"])
-        cause["message"] = "{0}: {1}".format(cause["message"], told.fields.get("message"))
+        cause["message"] = "{}: {}".format(cause["message"], told.fields.get("message"))
     prose = [line for line in logs.get(str(name), ()) if line.strip() and not line.startswith(PREFIX)]
     return {
         "reason": cause["reason"],
         "task": name,
         "message": cause["message"],
-        "events": [dict(event=event.event, attempt=event.attempt, wall=event.wall, **event.fields) for event in own[-5:]],
+        "events": [
+            dict(event=event.event, attempt=event.attempt, wall=event.wall, **event.fields) for event in own[-5:]
+        ],
         "log_tail": prose[-LOG_TAIL_LINES:],
     }
 

@@ -185,7 +185,7 @@ class Reader:
         return choices[0]
 
     def integer(self, name: str, value: object, minimum: int, maximum: int) -> int:
-        accepted = "a whole number from {0} to {1}".format(minimum, maximum)
+        accepted = f"a whole number from {minimum} to {maximum}"
         number = value
         if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]+\s*", value):
             number = int(value)
@@ -195,7 +195,7 @@ class Reader:
         return number
 
     def number(self, name: str, value: object, minimum: float, maximum: float, above: bool = False) -> float:
-        accepted = "a number {0} {1:g} and at most {2:g}".format("above" if above else "from", minimum, maximum)
+        accepted = "a number {} {:g} and at most {:g}".format("above" if above else "from", minimum, maximum)
         number: float | None = None
         if not isinstance(value, bool) and isinstance(value, (int, float, str)):
             try:
@@ -225,7 +225,7 @@ class Reader:
             return {}
         for key in value:
             if key not in known:
-                self.problem("{0}.{1}".format(name, key) if name else str(key), value[key], "a field among " + ", ".join(known))
+                self.problem(f"{name}.{key}" if name else str(key), value[key], "a field among " + ", ".join(known))
         return {str(key): entry for key, entry in value.items() if entry is not None}
 
 
@@ -245,7 +245,9 @@ def _read_topology(reader: Reader, params: Mapping[str, object]) -> Topology | N
         root=reader.text("root", given.get("root"), path, path_form, "/"),
         runtime=reader.choice("runtime", given.get("runtime", "process"), RUNTIMES),
         owner=reader.text("owner", given.get("owner", "site"), r"\S(.{0,78}\S)?", "1 to 80 characters", "site"),
-        run_label=reader.text("run_label", given.get("run_label", ""), r"\S{0,80}", "up to 80 characters, no space", ""),
+        run_label=reader.text(
+            "run_label", given.get("run_label", ""), r"\S{0,80}", "up to 80 characters, no space", ""
+        ),
         ps=_read_group(reader, "ps", given.get("ps"), DEFAULT_PS),
         workers=_read_group(reader, "workers", given.get("workers"), DEFAULT_WORKERS),
         training=_read_training(reader, given.get("training")),
@@ -260,13 +262,17 @@ def _read_hosts(reader: Reader, value: object) -> tuple[Host, ...]:
         return ()
     hosts = []
     for position, entry in enumerate(value):
-        where = "hosts[{0}]".format(position)
+        where = f"hosts[{position}]"
         given = reader.mapping(where, entry, ("name", "address"))
         hosts.append(
             Host(
                 name=reader.text(where + ".name", given.get("name"), r"\S+", "an inventory host name", "host"),
                 address=reader.text(
-                    where + ".address", given.get("address"), ADDRESS_PATTERN, "an IPv4 address or a DNS name", "127.0.0.1"
+                    where + ".address",
+                    given.get("address"),
+                    ADDRESS_PATTERN,
+                    "an IPv4 address or a DNS name",
+                    "127.0.0.1",
                 ),
             )
         )
@@ -348,9 +354,7 @@ def _cross_checks(topology: Topology) -> list[Problem]:
             Problem(
                 "ps.port, workers.port",
                 (topology.ps.port, topology.workers.port),
-                "ranges that do not overlap ({0} ps and {1} workers, one port a task)".format(
-                    topology.ps.replicas, topology.workers.replicas
-                ),
+                f"ranges that do not overlap ({topology.ps.replicas} ps and {topology.workers.replicas} workers, one port a task)",
             )
         )
     if topology.ps.gpus:
@@ -366,7 +370,7 @@ def _cross_checks(topology: Topology) -> list[Problem]:
                 Problem(
                     "training.replicas_to_aggregate",
                     training.replicas_to_aggregate,
-                    "at most workers.replicas ({0})".format(topology.workers.replicas),
+                    f"at most workers.replicas ({topology.workers.replicas})",
                 )
             )
     if training.profile == "thesis" and training.communication_interval > 1:

@@ -46,7 +46,9 @@ def boundaries(events: Sequence[Event], ends: Mapping[str, str]) -> dict[str, fl
     return found
 
 
-def consecutive(created: float, supervised: float, spawned: float, ended: Mapping[str, float], end: float) -> dict[str, float]:
+def consecutive(
+    created: float, supervised: float, spawned: float, ended: Mapping[str, float], end: float
+) -> dict[str, float]:
     """Return the length of each phase; together they cover ``created`` to ``end`` without gap or overlap.
 
     Args:

@@ -95,7 +95,7 @@ def overall_cause(states: Sequence[HostState]) -> Mapping[str, object] | None:
         return causes[0].cause
     for state in states:
         if state.phase == "lost":
-            return {"reason": "supervisor_lost", "task": None, "message": "the supervisor on {0} is gone".format(state.host)}
+            return {"reason": "supervisor_lost", "task": None, "message": f"the supervisor on {state.host} is gone"}
     return None
 
 

@@ -69,7 +69,7 @@ def judge(exit_code: int, restarts: int, lifecycle: Mapping[str, float]) -> Verd
     if exit_code == EXIT_DONE:
         return Verdict("done")
     if exit_code != EXIT_PEER_LOST and exit_code <= 128:
-        return Verdict("failed", reason="exit_{0}".format(exit_code))
+        return Verdict("failed", reason=f"exit_{exit_code}")
     if restarts >= lifecycle["restart_limit"]:
         return Verdict("failed", reason="restart_limit")
     delay = min(LONGEST_BACKOFF_SECONDS, lifecycle["restart_backoff_seconds"] * 2**restarts)
@@ -79,7 +79,7 @@ def judge(exit_code: int, restarts: int, lifecycle: Mapping[str, float]) -> Verd
 def process_identity(pid: int) -> dict[str, object] | None:
     """Return ``{pid, start_ticks, boot_id}`` of a living process, or ``None``; a zombie does not live."""
     try:
-        stat = Path("/proc/{0}/stat".format(pid)).read_text(encoding="utf-8", errors="replace")
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
         return None
@@ -210,9 +210,9 @@ class Supervisor:
                 preexec_fn=in_child,
             )
         except OSError as error:
-            os.write(log, "cannot start {0}: {1}\n".format(task.argv[0], error).encode())
+            os.write(log, f"cannot start {task.argv[0]}: {error}\n".encode())
             task.state, task.exit_code, task.reason = "failed", 127, "cannot_start"
-            self._fail(task, "cannot start {0}: {1}".format(task.argv[0], error))
+            self._fail(task, f"cannot start {task.argv[0]}: {error}")
             return
         finally:
             os.close(log)
@@ -236,7 +236,9 @@ class Supervisor:
                 return changed
             for task in self.tasks:
                 if task.pid == pid:
-                    self._ended(task, os.waitstatus_to_exitcode(status), usage.ru_maxrss, usage.ru_utime + usage.ru_stime)
+                    self._ended(
+                        task, os.waitstatus_to_exitcode(status), usage.ru_maxrss, usage.ru_utime + usage.ru_stime
+                    )
                     changed = True
 
     def _ended(self, task: TaskState, code: int, max_rss_kib: int, cpu_seconds: float) -> None:
@@ -263,7 +265,7 @@ class Supervisor:
     def _fail(self, task: TaskState, message: str) -> None:
         self._begin_stop(
             "failed",
-            {"reason": task.reason or "failed", "task": "{0}-{1}".format(task.role, task.index), "message": message},
+            {"reason": task.reason or "failed", "task": f"{task.role}-{task.index}", "message": message},
         )
 
     def _begin_stop(self, end_state: str, cause: dict[str, object]) -> None:
@@ -323,7 +325,7 @@ class Supervisor:
         if stamp != self._lease_stamp:
             self._lease_stamp, self._lease_seen = stamp, now
         if seconds > 0 and now - self._lease_seen > seconds:
-            message = "nobody has waited for the run for {0:g} s".format(seconds)
+            message = f"nobody has waited for the run for {seconds:g} s"
             self._begin_stop("stopped", {"reason": "lease_expired", "message": message})
 
     def _reload_lifecycle(self) -> None:
@@ -357,17 +359,17 @@ class Supervisor:
 
 def _describe_end(task: TaskState, exit_code: int, reason: str | None) -> str:
     """Say in a sentence how a task ended for good."""
-    name = "{0} {1}".format(task.role, task.index)
+    name = f"{task.role} {task.index}"
     if exit_code > 128:
         try:
-            how = "was killed by {0}".format(signal.Signals(exit_code - 128).name)
+            how = f"was killed by {signal.Signals(exit_code - 128).name}"
         except ValueError:
-            how = "ended with {0}".format(exit_code)
+            how = f"ended with {exit_code}"
     else:
-        how = "ended with exit code {0}".format(exit_code)
+        how = f"ended with exit code {exit_code}"
     if reason == "restart_limit":
-        return "{0} {1} and had been restarted {2} times, the limit".format(name, how, task.restarts)
-    return "{0} {1}, which no restart cures".format(name, how)
+        return f"{name} {how} and had been restarted {task.restarts} times, the limit"
+    return f"{name} {how}, which no restart cures"
 
 
 def _stamp(path: Path) -> object:
@@ -382,9 +384,9 @@ def _stamp(path: Path) -> object:
 def _usage(pid: int) -> tuple[int, float]:
     """Return the peak resident bytes and the CPU seconds of a process so far; zeros once it is gone."""
     try:
-        lines = Path("/proc/{0}/status".format(pid)).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
         peak = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")]
-        stat = Path("/proc/{0}/stat".format(pid)).read_text(encoding="utf-8", errors="replace")
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return 0, 0.0
     after_name = stat.rpartition(")")[2].split()

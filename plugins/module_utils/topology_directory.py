@@ -60,7 +60,7 @@ class TopologyDirectory:
                 holder = os.pread(lock, 20, 0).decode(errors="replace").strip()
                 raise ActionFailed(
                     "locked",
-                    "topology {0!r}: process {1} is changing it at this moment; try again when that has ended".format(
+                    "topology {!r}: process {} is changing it at this moment; try again when that has ended".format(
                         self.path.name, holder or "of unknown number"
                     ),
                 )
@@ -111,7 +111,7 @@ def read_json(path: Path) -> dict[str, object] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise ActionFailed("damaged_state", "{0} is damaged ({1}); remove the topology".format(path, error)) from error
+        raise ActionFailed("damaged_state", f"{path} is damaged ({error}); remove the topology") from error
     if not isinstance(document, dict):
-        raise ActionFailed("damaged_state", "{0} is not a document; remove the topology".format(path))
+        raise ActionFailed("damaged_state", f"{path} is not a document; remove the topology")
     return document

@@ -100,7 +100,7 @@ def main() -> None:
     try:
         request, problems = read_words(params["words"], params["base"], sweep=True)
         if problems:
-            raise InvalidInput("benchmark {0!r}".format(params["name"]), problems)
+            raise InvalidInput("benchmark {!r}".format(params["name"]), problems)
         base = dict(params["base"], name=params["name"])
         topologies = [Topology.from_params(with_words(base, cell)) for cell in request.cells]
         missing = cells_to_run(topologies, request.repeats, read_runs(directory))

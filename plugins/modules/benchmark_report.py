@@ -89,7 +89,7 @@ def main() -> None:
     if plan is None:
         if module.check_mode:
             module.exit_json(changed=False, benchmark=None, table="", path=None)
-        module.fail_json(msg="there is no plan.json in {0}: run the benchmark first".format(directory))
+        module.fail_json(msg=f"there is no plan.json in {directory}: run the benchmark first")
     topologies = [Topology.from_params(entry) for entry in plan["topologies"]]
     document = benchmark_document(module.params["name"], topologies, plan["repeats"], read_runs(directory))
     texts = {

@@ -167,7 +167,7 @@ def refuse_obstacles(topology: Topology, states: list[HostState]) -> None:
     """Fail with everything that stands in the way on any host, before anything starts on one."""
     problems = [Problem(**problem) for state in states for problem in state.problems]
     if problems:
-        raise InvalidInput("topology {0!r} cannot start".format(topology.name), problems)
+        raise InvalidInput(f"topology {topology.name!r} cannot start", problems)
 
 
 def apply(topology: Topology, plan: drift.Plan, states: list[HostState], own: HostState, host: str) -> None:
@@ -216,8 +216,8 @@ def result(
         "topology": after.as_dict(),
         "plan": plan.as_dict(),
         "diff": {
-            "before_header": "{0} ({1})".format(before.name, before.phase),
-            "after_header": "{0} ({1}: {2})".format(before.name, plan.action, plan.reason),
+            "before_header": f"{before.name} ({before.phase})",
+            "after_header": f"{before.name} ({plan.action}: {plan.reason})",
             "before": old,
             "after": new,
         },

@@ -22,7 +22,7 @@ def controller_has_terminal() -> bool:
     A worker process has none of its own: its standard streams are the null device, so the parent's are looked at.
     """
     try:
-        target = os.readlink("/proc/{0}/fd/1".format(os.getppid()))
+        target = os.readlink(f"/proc/{os.getppid()}/fd/1")
     except OSError:
         return False
     return target.startswith(("/dev/pts/", "/dev/tty", "/dev/console"))

@@ -65,7 +65,7 @@ class RunResults:
             for member in packed.getmembers():
                 name = PurePosixPath(member.name)
                 if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
-                    raise ValueError("{0} in what the host sent is no plain file of a run".format(member.name))
+                    raise ValueError(f"{member.name} in what the host sent is no plain file of a run")
                 target = self.path / name
                 if member.isdir():
                     target.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ class RunResults:
 
     def artifacts(self, tasks: Sequence[Task]) -> dict[str, object]:
         """Return the relative paths of what was kept; ``None`` for what the run did not leave."""
-        logs = {task.name: "logs/{0}.log".format(task.name) for task in tasks if self.log_lines(task)}
+        logs = {task.name: f"logs/{task.name}.log" for task in tasks if self.log_lines(task)}
         export, checkpoint = self.path / "export" / "saved_model.pb", self.path / "checkpoint" / "checkpoint.npz"
         return {
             "logs": logs,

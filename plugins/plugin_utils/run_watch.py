@@ -63,15 +63,13 @@ class RunWatch:
     def look(self) -> Look:
         """Renew the lease, read the status and what the chief has printed since the last look."""
         place = shlex.quote(self.run_dir)
-        command = "cd {0} && touch lease && cat status.json && printf '\\036'".format(place)
+        command = f"cd {place} && touch lease && cat status.json && printf '\\036'"
         if self.chief_log:
-            command += " && tail -c +{0} logs/worker-0.log 2>/dev/null | head -c {1}".format(
-                self._offset + 1, LOG_BYTES_A_LOOK
-            )
+            command += f" && tail -c +{self._offset + 1} logs/worker-0.log 2>/dev/null | head -c {LOG_BYTES_A_LOOK}"
         code, output, error = self.execute(command)
         text, separator, log = output.partition(SEPARATOR)
         if not separator:
-            return Look(None, reached=False, message=error.strip() or "return code {0}".format(code))
+            return Look(None, reached=False, message=error.strip() or f"return code {code}")
         self._take(log)
         return Look(json.loads(text))
 

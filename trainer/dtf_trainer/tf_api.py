@@ -109,7 +109,8 @@ class _PublicSaving(Saving):
         super().__init__(module=importlib.import_module)
 
     def writer(self, folder: str) -> Any:
-        return public().compat.v1.summary.FileWriter(folder)
+        with public().Graph().as_default():  # it refuses to be made where operations run eagerly
+            return public().compat.v1.summary.FileWriter(folder)
 
     def summary(self) -> Any:
         return public().compat.v1.Summary()

@@ -114,7 +114,9 @@ class Task:
 class Cluster:
     """The tasks of one run. ``restart`` starts whoever was killed, or lost a peer, again."""
 
-    def __init__(self, ps: int, workers: int, flags: Sequence[str], *, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, ps: int, workers: int, flags: Sequence[str], *, environment: dict[str, str] | None = None
+    ) -> None:
         """Lay the run out on free ports; nothing is started yet."""
         ports = free_ports(ps + workers)
         self.ps_hosts = [f"127.0.0.1:{port}" for port in ports[:ps]]

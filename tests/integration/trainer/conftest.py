@@ -15,7 +15,9 @@ def _tensorflow_is_there() -> None:
     """Fail, rather than skip, where the trainer cannot run at all."""
     probe = "import importlib.util, sys; sys.exit(importlib.util.find_spec('tensorflow') is None)"
     if subprocess.run([trainer_python(), "-c", probe], check=False).returncode:
-        pytest.exit(f"{trainer_python()} has no TensorFlow; set DTF_TRAINER_PYTHON to an interpreter that has", returncode=1)
+        pytest.exit(
+            f"{trainer_python()} has no TensorFlow; set DTF_TRAINER_PYTHON to an interpreter that has", returncode=1
+        )
 
 
 @pytest.fixture(scope="session")

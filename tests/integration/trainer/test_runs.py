@@ -176,5 +176,3 @@ def test_checkpoint_is_readable_without_tensorflow(flags: list[str], tmp_path: P
         assert header["global_step"] == sum(header["worker_steps"]) == 40
         assert header["adam_step"] == 41
         assert members["hidden_weights"].shape == (784, 32)
-
-

@@ -102,6 +102,9 @@ from ..module_utils.spec import Topology
 from ..module_utils.status import HostState
 from ..module_utils.topology_directory import TopologyDirectory
 
+#: What the roles before this module put on a host.
+PREPARED_FIELDS = ("python", "data_dir")
+
 
 def present(module: AnsibleModule, topology: Topology) -> dict[str, object]:
     """Bring this host's tasks to what the topology asks for."""
@@ -110,7 +113,7 @@ def present(module: AnsibleModule, topology: Topology) -> dict[str, object]:
     states = agreed_states(module, topology, before)
     plan = drift.plan_present(topology, states)
     if plan.starts:
-        refuse_obstacles(topology, states)
+        refuse_obstacles(module, topology, states)
     if plan.changes and not module.check_mode:
         with TopologyDirectory(topology.root, topology.name).locked():
             apply(topology, plan, states, before, host)
@@ -163,9 +166,17 @@ def agreed_states(module: AnsibleModule, topology: Topology, own: HostState) -> 
     return [observed[host.name] for host in topology.hosts]
 
 
-def refuse_obstacles(topology: Topology, states: list[HostState]) -> None:
-    """Fail with everything that stands in the way on any host, before anything starts on one."""
+def refuse_obstacles(module: AnsibleModule, topology: Topology, states: list[HostState]) -> None:
+    """Fail with everything that stands in the way on any host, before anything starts on one.
+
+    In check mode what earlier tasks would have put in place is only worth a warning.
+    """
     problems = [Problem(**problem) for state in states for problem in state.problems]
+    if module.check_mode:
+        for problem in problems:
+            if problem.field in PREPARED_FIELDS:
+                module.warn(f"not there yet, as is to be expected in check mode: {problem.field} {problem.value}")
+        problems = [problem for problem in problems if problem.field not in PREPARED_FIELDS]
     if problems:
         raise InvalidInput(f"topology {topology.name!r} cannot start", problems)
 

@@ -50,22 +50,26 @@ test: $(DEV) ## lint, unit, sanity, install-check and integration, then one line
 	$(BIN)/python tools/test_summary.py $(JUNIT) || status=$$?; exit $$status
 
 .PHONY: lint
-lint: $(DEV) lint-python lint-ansible lint-docs ## every check that runs nothing, offline
+lint: lint-python lint-types lint-yaml lint-ansible lint-changelog lint-docs ## every check that runs nothing, offline
 
-.PHONY: lint-python
+.PHONY: lint-python lint-types lint-yaml lint-ansible lint-changelog lint-docs
 lint-python: $(DEV)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+lint-types: $(DEV)
 	$(BIN)/mypy
 
-.PHONY: lint-ansible
-lint-ansible: $(DEV)
+lint-yaml: $(DEV)
 	$(BIN)/yamllint --strict .
+
+lint-ansible: $(DEV)
 	$(BIN)/ansible-lint
 
-.PHONY: lint-docs
-lint-docs: $(DEV)
+lint-changelog: $(DEV)
 	$(BIN)/antsibull-changelog lint
+
+lint-docs: $(DEV)
 	$(BIN)/python tools/docs.py --check
 
 .PHONY: unit

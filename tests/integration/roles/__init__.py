@@ -1,0 +1,1 @@
+"""The roles, each on its own."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class FlagErrors(Exception):  # noqa: N818 (several errors, reported together)
+class FlagErrors(Exception):
     """The command line and the environment, taken together, are not a task.
 
     ``problems`` holds every problem at once, each a line that names the flag, the value and the accepted form.
@@ -79,7 +79,7 @@ def is_address(text: str) -> bool:
 
 def expand(path: str) -> str:
     """Return ``path`` with a leading ``~`` replaced, or as it is for a user without a home (in a container, say)."""
-    return os.path.expanduser(path)  # noqa: PTH111 (pathlib's raises where there is no home)
+    return os.path.expanduser(path)
 
 
 _BOOLEAN: Final = {"true": True, "1": True, "false": False, "0": False}

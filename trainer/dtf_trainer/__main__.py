@@ -7,7 +7,6 @@ import platform
 import socket
 import sys
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from . import exit_codes
@@ -15,6 +14,8 @@ from .events import EventLog
 from .flags import FlagErrors, TaskConfig, parse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .lifecycle import Progress
     from .tf_api import Api
 

@@ -6,7 +6,6 @@ workers can add to at once without losing an update; they are what TensorFlow's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,8 @@ from .distributed import slot_names
 from .model import BETA1, BETA2, EPSILON
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .tf_api import Api, Graph, Tensor
 
 
@@ -57,11 +58,10 @@ class Slots:
 def apply(api: Api, graph: Graph, slots: Slots, by: Rates, gradients: Mapping[str, Tensor]) -> list[Tensor]:
     """Update the parameters named in ``gradients``; return the operations after which all of it is done."""
     raw = api.raw
-    with graph.device(slots.device):
+    # The counter is read when the gradients are there: in a chain of updates, that is after the one before.
+    with graph.device(slots.device), graph.control_dependencies(list(gradients.values())):
         step = raw.ReadVariableOp(resource=slots.step, dtype=api.float32)
-        powers = raw.Unpack(
-            value=raw.Pow(x=api.constant([BETA1, BETA2], api.float32), y=step), num=2, axis=0
-        )
+        powers = raw.Unpack(value=raw.Pow(x=api.constant([BETA1, BETA2], api.float32), y=step), num=2, axis=0)
         updates = [apply_one(api, slots, by, powers, name, gradient) for name, gradient in gradients.items()]
         with graph.control_dependencies(updates):
             return [raw.AssignAddVariableOp(resource=slots.step, value=by.count)]

@@ -1,8 +1,8 @@
 """The chief's checkpoint: one ``checkpoint.npz`` with everything a run needs to go on, written whole or not at all.
 
-It holds the parameters, Adam's slots and counter (``adam_step``: the powers of the betas are ``beta ** adam_step``), the
-steps of each worker, the steps carried over from an earlier run, whether the start barrier was ever released, and whose
-it is: format, run_id, hidden units. NumPy only: TensorFlow is not asked to read or write it.
+It holds the parameters, Adam's slots and counter (``adam_step``: the powers of the betas are ``beta ** adam_step``),
+the steps of each worker, the steps carried over from an earlier run, whether the start barrier was ever released, and
+whose it is: format, run_id, hidden units. NumPy only: TensorFlow is not asked to read or write it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -23,6 +21,9 @@ from .datasets import DataError
 from .model import parameter_shapes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 FORMAT: Final = "dtf.checkpoint/1"
@@ -104,7 +105,8 @@ def write(path: Path, checkpoint: Checkpoint) -> int:
     try:
         with temporary.open("wb") as stream:
             members: dict[str, Any] = {HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8)}
-            np.savez(stream, **members, **checkpoint.arrays)
+            members.update(checkpoint.arrays)
+            np.savez(stream, **members)
             stream.flush()
             os.fsync(stream.fileno())
         size = temporary.stat().st_size
@@ -138,7 +140,8 @@ def read(path: Path, *, run_id: str, hidden_units: int) -> Checkpoint:
         )
         written_as = str(header["format"])
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
-        raise CheckpointError(file=str(path), expected="a whole checkpoint", found=f"a damaged file ({problem})") from problem
+        damage = f"a damaged file ({problem})"
+        raise CheckpointError(file=str(path), expected="a whole checkpoint", found=damage) from problem
     _check(path, found, written_as=written_as, run_id=run_id, hidden_units=hidden_units)
     return found
 

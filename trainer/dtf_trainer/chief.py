@@ -175,9 +175,7 @@ class Chief:
             return
         made = self._checkpoint(values, released=True)
         size = checkpoints.write(self._path, made)
-        self._log.emit(
-            "checkpoint", global_step=made.global_step, file=str(self._path), bytes=size, reason=reason
-        )
+        self._log.emit("checkpoint", global_step=made.global_step, file=str(self._path), bytes=size, reason=reason)
 
     def say_target(self, status: Status) -> None:
         """Say that the target is reached: the end of the training time."""
@@ -208,9 +206,7 @@ class Chief:
 
     def _say_score(self, values: Values, step: int, *, final: bool) -> None:
         score = self._evaluator.score(values)
-        self._log.emit(
-            "evaluated", global_step=step, test_accuracy=score.accuracy, test_loss=score.loss, final=final
-        )
+        self._log.emit("evaluated", global_step=step, test_accuracy=score.accuracy, test_loss=score.loss, final=final)
         if self._summaries is not None:
             self._summaries.scalars(step, {"test_accuracy": score.accuracy, "test_loss": score.loss})
             self._summaries.histograms(step, {name: values[name] for name in parameter_shapes(1)})

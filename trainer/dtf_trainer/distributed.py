@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -18,10 +17,12 @@ from .model import parameter_shapes
 from .placement import by_size, round_robin
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from numpy.typing import NDArray
 
     from .flags import TaskConfig
-    from .tf_api import Api, Graph, Server, Session, Tensor
+    from .tf_api import Api, Graph, Server, Session, Tensor, Untyped
 
 POLL_SECONDS: Final = 0.05
 PACK_BYTES: Final = 256 * 1024
@@ -50,7 +51,7 @@ def worker_device(config: TaskConfig) -> str:
     return f"{name}/device:GPU:{config.task_index % config.num_gpus}" if config.num_gpus else f"{name}/device:CPU:0"
 
 
-def session_config(api: Api, config: TaskConfig) -> Any:
+def session_config(api: Api, config: TaskConfig) -> Untyped:
     """Return the ``ConfigProto`` of a task's server and of its sessions.
 
     In the fast profile one thread does the work of a task: steps are small, and threads that look for work cost more
@@ -100,7 +101,9 @@ def require_free_port(address: str) -> None:
             raise PeerLost(f"the port of {address} is taken by another process: {problem}") from problem
 
 
-def wait_for_listeners(addresses: Iterable[str], deadline: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+def wait_for_listeners(
+    addresses: Iterable[str], deadline: float, *, clock: Callable[[], float] = time.monotonic
+) -> None:
     """Return as soon as every ``host:port`` accepts a connection.
 
     Asked for by plain sockets, because TensorFlow's own connections wait ever longer between two attempts. Names that
@@ -154,7 +157,7 @@ class SharedState:
         self._add_reads_and_assignments()
         self._add_queues()
 
-    def _variable(self, name: str, dtype: Any, shape: tuple[int, ...], server: int) -> None:
+    def _variable(self, name: str, dtype: Untyped, shape: tuple[int, ...], server: int) -> None:
         with self.graph.device(ps_device(server)):
             self.handles[name] = self.api.raw.VarHandleOp(dtype=dtype, shape=shape, shared_name=f"dtf/{name}")
         self._dtypes[name] = dtype
@@ -221,9 +224,7 @@ class SharedState:
         raw = self.api.raw
         mine = self.api.constant([int(worker == number) for number in range(self.workers)], self.api.int64)
         with self.graph.device(ps_device(0)), self.graph.control_dependencies(after):
-            return raw.AssignAddVariableOp(
-                resource=self.handles[WORKER_STEPS], value=raw.Mul(x=mine, y=steps)
-            )
+            return raw.AssignAddVariableOp(resource=self.handles[WORKER_STEPS], value=raw.Mul(x=mine, y=steps))
 
     def names_on(self, server: int) -> list[str]:
         """Return the parameters that ps ``server`` holds."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,8 @@ import numpy as np
 from .model import CLASSES, SMALLEST_PROBABILITY, logits, parameter_shapes, pixels_to_inputs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .datasets import Data
     from .tf_api import Api
 

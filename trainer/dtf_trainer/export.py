@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .model import PIXELS, logits, parameter_shapes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from .tf_api import Api
 
 
@@ -35,9 +36,7 @@ def _write(api: Api, folder: Path, parameters: Mapping[str, Any]) -> None:
     raw = api.raw
     graph = api.graph()
     with graph.as_default():
-        variables = {
-            name: api.saving.variable(api.constant(parameters[name]), name) for name in parameter_shapes(1)
-        }
+        variables = {name: api.saving.variable(api.constant(parameters[name]), name) for name in parameter_shapes(1)}
         images = raw.Placeholder(dtype=api.float32, shape=(None, PIXELS), name="images")
         values = {
             name: raw.ReadVariableOp(resource=variable.handle, dtype=api.float32)

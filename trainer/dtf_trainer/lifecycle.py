@@ -13,13 +13,13 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from . import exit_codes
 from .datasets import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
     from .events import EventLog
@@ -36,7 +36,7 @@ class PeerLost(Exception):  # noqa: N818  it is no fault of this task
 
 
 class Progress:
-    """What the threads of a task tell its main thread: where it is, that it lives, and what to do when it is stopped."""
+    """What the threads of a task tell its main thread: where it is, that it lives, what to do when it is stopped."""
 
     def __init__(self) -> None:
         """Start without a deadline."""
@@ -72,7 +72,7 @@ class Task:
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._signal = self._signal or signal.Signals(number).name
         self._wake.set()
 

@@ -8,7 +8,6 @@ because a training step is made of them; the tests compare it with NumPy and wit
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from .tf_api import Api, Tensor
@@ -92,9 +93,7 @@ def logits(api: Api, parameters: Mapping[str, Tensor], inputs: Tensor) -> tuple[
     """Return the hidden layer's values, ``[b, hidden]``, and the logits, ``[b, 10]``, of ``inputs``, ``[b, 784]``."""
     raw = api.raw
     hidden = raw.Relu(
-        features=raw.BiasAdd(
-            value=raw.MatMul(a=inputs, b=parameters[HIDDEN_WEIGHTS]), bias=parameters[HIDDEN_BIASES]
-        )
+        features=raw.BiasAdd(value=raw.MatMul(a=inputs, b=parameters[HIDDEN_WEIGHTS]), bias=parameters[HIDDEN_BIASES])
     )
     return hidden, raw.BiasAdd(
         value=raw.MatMul(a=hidden, b=parameters[SOFTMAX_WEIGHTS]), bias=parameters[SOFTMAX_BIASES]
@@ -102,7 +101,7 @@ def logits(api: Api, parameters: Mapping[str, Tensor], inputs: Tensor) -> tuple[
 
 
 def gradients(api: Api, parameters: Mapping[str, Tensor], images: Tensor, labels: Tensor) -> Gradients:
-    """Return the gradients of the loss of ``images``, ``uint8 [b, 784]``, with ``labels``, one-hot ``float32 [b, 10]``."""
+    """Return the gradients of the loss of ``images``, ``uint8 [b, 784]``, whose ``labels`` are ``float32 [b, 10]``."""
     raw = api.raw
     inputs = pixels_to_inputs(api, images)
     hidden, values = logits(api, parameters, inputs)

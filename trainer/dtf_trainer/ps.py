@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from . import exit_codes, tf_api
 from .distributed import done_queue, ps_device, session_config, start_server
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .events import EventLog
     from .flags import TaskConfig
     from .lifecycle import Progress
@@ -45,9 +46,7 @@ class Farewells:
         """Claim this ps for the run and open its queue."""
         graph = api.graph()
         with graph.as_default(), graph.device(ps_device(config.task_index)):
-            identity = api.raw.VarHandleOp(
-                dtype=api.string, shape=(), shared_name=f"dtf/identity/{config.task_index}"
-            )
+            identity = api.raw.VarHandleOp(dtype=api.string, shape=(), shared_name=f"dtf/identity/{config.task_index}")
             claim = api.raw.AssignVariableOp(resource=identity, value=api.constant(config.run_id))
             queue = done_queue(api, graph, config.task_index)
             self._next = api.raw.QueueDequeueV2(handle=queue, component_types=[api.int32])[0]

@@ -13,7 +13,6 @@ Both leave the count of steps on ps 0, in the same run, after what the steps cha
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -21,10 +20,12 @@ import numpy as np
 
 from . import adam
 from .distributed import ADAM_STEP, SharedState, Values, ps_device, ship, slot_names, worker_device
-from .model import CLASSES, HIDDEN_WEIGHTS, PIXELS, gradients
+from .model import BETA1, BETA2, CLASSES, HIDDEN_WEIGHTS, PIXELS, gradients
 from .shards import batches
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from numpy.typing import NDArray
 
     from .datasets import Data
@@ -355,7 +356,7 @@ class Replica:
             numbers = raw.AddV2(x=first, y=self._api.constant([float(n) for n in range(len(rows))]))
             powers = [
                 raw.Unpack(value=raw.Pow(x=self._api.constant(beta), y=numbers), num=len(rows), axis=0)
-                for beta in (adam.BETA1, adam.BETA2)
+                for beta in (BETA1, BETA2)
             ]
         loss: Tensor = None
         for row, *both in zip(rows, *powers, strict=True):
@@ -469,7 +470,7 @@ class Rounds:
         return [self._state.status(after[0]), loss, *(op for ops in after for op in ops)]
 
     def warm_up(self, session: Session, start: int) -> None:
-        """Load the data, take the slots of the checkpoint, then run everything with frozen rates: the difference is zero."""
+        """Load the data, take the slots of the checkpoint, then run everything with frozen rates: nothing differs."""
         self._session = session
         self._feed.load(session, start)
         self._replica.adopt_slots(session)

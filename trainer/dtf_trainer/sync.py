@@ -2,12 +2,13 @@
 
 A worker writes its contribution — the gradients of one batch or, with a communication interval of N, the difference
 that N steps of its own made — into variables kept for it on the ps, and reports it in a queue. The chief collects the
-reports of the current round until ``replicas_to_aggregate`` different workers are in, applies the mean of exactly these,
-counts their steps, and starts the next round by a number in each worker's queue. So what is counted is what was applied;
-a report that comes twice (a worker was restarted) or late (a round too old) changes nothing; and whoever is restarted
-finds on the ps what it needs.
+reports of the current round until ``replicas_to_aggregate`` different workers are in, applies the mean of exactly
+these, counts their steps, and starts the next round by a number in each worker's queue. So what is counted is what was
+applied; a report that comes twice (a worker was restarted) or late (of a round before) changes nothing; and whoever is
+restarted finds on the ps what it needs.
 
-The global step counts batches that were learnt from, as everywhere: a round of R contributions advances it by R, or R·N.
+The global step counts batches that were learnt from, as everywhere: a round of R contributions advances it by R, or by
+R·N.
 """
 
 from __future__ import annotations

@@ -19,15 +19,20 @@ import importlib.util
 import os
 import sys
 import types
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
 Tensor: TypeAlias = Any
 """A symbolic value of a graph, or an operation (something that can be fetched or depended on)."""
 
 SWITCH: Final = "DTF_LEAN_IMPORT"
+
+Untyped: TypeAlias = Any
+"""A value of a library that has no types, and that nothing here looks into."""
 
 _RAW_MODULES: Final = ("array", "math", "nn", "resource_variable", "training", "data_flow", "control_flow")
 
@@ -51,11 +56,11 @@ class Graph(Protocol):
 class Session(Protocol):
     """A connection to the master of a cluster, or to this process's own devices. Safe to use from several threads."""
 
-    def run(self, fetches: Any, feed_dict: Mapping[Tensor, Any] | None = None) -> Any:
+    def run(self, fetches: Untyped, feed_dict: Mapping[Tensor, Untyped] | None = None) -> Untyped:
         """Run what ``fetches`` (a tensor or a list or dict of them) need, and return their values in the same shape."""
 
-    def make_callable(self, fetches: Any, feed_list: list[Tensor] | None = None) -> Any:
-        """Return a function of the values of ``feed_list`` that does what ``run`` does, with less work for each call."""
+    def make_callable(self, fetches: Untyped, feed_list: list[Tensor] | None = None) -> Untyped:
+        """Return a function of the values of ``feed_list`` that does what ``run`` does, with less work a call."""
 
     def close(self) -> None:
         """Let go of the session; variables stay where they are."""
@@ -73,26 +78,26 @@ class Server(Protocol):
 class Saving:
     """What is needed when a run ends, or writes summaries; imported when it is asked for, not with the rest."""
 
-    module: Callable[[str], Any]
+    module: Callable[[str], Untyped]
     """Imports a module of TensorFlow by its name below ``tensorflow.``, or raises."""
 
-    def writer(self, folder: str) -> Any:
+    def writer(self, folder: str) -> Untyped:
         """Return a ``FileWriter`` of event files for TensorBoard in ``folder``."""
         return self.module("python.summary.writer.writer").FileWriter(folder)
 
-    def summary(self) -> Any:
+    def summary(self) -> Untyped:
         """Return a new, empty ``Summary`` message."""
         return self.module("core.framework.summary_pb2").Summary()
 
-    def variable(self, value: Any, name: str) -> Any:
+    def variable(self, value: Untyped, name: str) -> Untyped:
         """Return a variable of the current graph that starts as ``value``."""
         return self.module("python.ops.resource_variable_ops").ResourceVariable(value, name=name)
 
-    def builder(self, folder: str) -> Any:
+    def builder(self, folder: str) -> Untyped:
         """Return a ``SavedModelBuilder`` for ``folder``, which must not exist."""
         return self.module("python.saved_model.builder_impl").SavedModelBuilder(folder)
 
-    def signature(self, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> Any:
+    def signature(self, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> Untyped:
         """Return the signature of a function that a model serves."""
         describe = self.module("python.saved_model.utils_impl").build_tensor_info
         return self.module("python.saved_model.signature_def_utils_impl").build_signature_def(
@@ -108,20 +113,20 @@ class _PublicSaving(Saving):
     def __init__(self) -> None:
         super().__init__(module=importlib.import_module)
 
-    def writer(self, folder: str) -> Any:
+    def writer(self, folder: str) -> Untyped:
         with public().Graph().as_default():  # it refuses to be made where operations run eagerly
             return public().compat.v1.summary.FileWriter(folder)
 
-    def summary(self) -> Any:
+    def summary(self) -> Untyped:
         return public().compat.v1.Summary()
 
-    def variable(self, value: Any, name: str) -> Any:
+    def variable(self, value: Untyped, name: str) -> Untyped:
         return public().compat.v1.Variable(value, name=name, use_resource=True)
 
-    def builder(self, folder: str) -> Any:
+    def builder(self, folder: str) -> Untyped:
         return public().compat.v1.saved_model.Builder(folder)
 
-    def signature(self, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> Any:
+    def signature(self, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> Untyped:
         v1 = public().compat.v1.saved_model
         return v1.build_signature_def(
             inputs={name: v1.build_tensor_info(tensor) for name, tensor in inputs.items()},
@@ -134,25 +139,25 @@ class _PublicSaving(Saving):
 class Api:
     """TensorFlow, as far as this program knows it. Types, numbers as in ``raw.Cast(x=…, DstT=api.float32)``."""
 
-    raw: Any
+    raw: Untyped
     """The raw operations by name: ``raw.MatMul(a=…, b=…)``."""
     version: str
     lean: bool
-    Graph: Any
-    Session: Any
-    Server: Any
-    ConfigProto: Any
-    ServerDef: Any
-    constant: Any
+    Graph: Untyped
+    Session: Untyped
+    Server: Untyped
+    ConfigProto: Untyped
+    ServerDef: Untyped
+    constant: Untyped
     OpError: type[Exception]
     """What every failed run raises."""
     saving: Saving
-    float32: Any
-    int32: Any
-    int64: Any
-    uint8: Any
-    string: Any
-    bool: Any
+    float32: Untyped
+    int32: Untyped
+    int64: Untyped
+    uint8: Untyped
+    string: Untyped
+    bool: Untyped
 
     def graph(self) -> Graph:
         """Return a new, empty graph."""
@@ -161,12 +166,12 @@ class Api:
 
 
 class _LeanRawOps:
-    """``tf.raw_ops`` without ``tensorflow/__init__.py``: the same functions, looked up in the modules they are made in."""
+    """``tf.raw_ops`` without ``tensorflow/__init__.py``: the same functions, from the modules they are made in."""
 
     def __init__(self, modules: list[types.ModuleType]) -> None:
         self._modules = modules
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Untyped:
         for module in self._modules:
             if name in vars(module):
                 operation = vars(module)[name]
@@ -183,21 +188,11 @@ def load(*, lean: bool = True, environ: Mapping[str, str] = os.environ) -> Api:
     # The library's own log lines have no place among the events; a user's own level counts.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if lean and environ.get(SWITCH, "1") != "0" and "tensorflow" not in sys.modules:
-        before = set(sys.modules)
         try:
             return _load_lean()
         except Exception as problem:  # noqa: BLE001  whatever private API may do, the public one is there
             print(f"lean import of TensorFlow failed ({problem!r}), importing all of it", file=sys.stderr)
-            for name in set(sys.modules) - before:
-                # The stand-in must go; what is under it is imported again, by its rightful parent.
-                if name == "tensorflow" or (name.startswith("tensorflow.") and _is_plain_python(name)):
-                    del sys.modules[name]
     return _load_public()
-
-
-def _is_plain_python(name: str) -> bool:
-    # Compiled modules register types for the whole process and cannot be loaded twice.
-    return str(getattr(sys.modules[name], "__file__", "") or "").endswith(".py")
 
 
 def _load_lean() -> Api:
@@ -211,7 +206,7 @@ def _load_lean() -> Api:
     stand_in.__file__ = spec.origin
     sys.modules["tensorflow"] = stand_in
 
-    def module(name: str) -> Any:
+    def module(name: str) -> Untyped:
         return importlib.import_module(f"tensorflow.{name}")
 
     session = module("python.client.session")
@@ -234,7 +229,7 @@ def _load_lean() -> Api:
 
 
 def _load_public() -> Api:
-    tf: Any = importlib.import_module("tensorflow")
+    tf = public()
     v1 = tf.compat.v1
     return Api(
         raw=tf.raw_ops,
@@ -252,7 +247,7 @@ def _load_public() -> Api:
     )
 
 
-def public() -> Any:
+def public() -> Untyped:
     """Return the whole of TensorFlow (``import tensorflow``), for what the lean import does not cover.
 
     After a lean import this completes it: the real ``tensorflow/__init__.py`` runs, over the modules already there.

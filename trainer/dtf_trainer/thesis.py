@@ -9,7 +9,6 @@ differs from the fast profile in nothing that a comparison should not see.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,11 +20,13 @@ from .shards import batches
 from .steps import Outcome, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from .datasets import Data
     from .flags import TaskConfig
-    from .tf_api import Api, Graph, Session, Tensor
+    from .tf_api import Api, Graph, Session, Tensor, Untyped
 
 EVALUATE_EVERY: Final = 10
 """Local steps between two evaluations on the whole test set."""
@@ -67,7 +68,7 @@ class ThesisStep:
         self._writer = v1.summary.FileWriter(config.log_dir, graph) if config.log_dir else None
 
     def _model(self, parameters: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the loss, the accuracy and the hidden layer's activations, written as the thesis's program has them."""
+        """Return the loss, the accuracy and the hidden activations, written as the thesis's program has them."""
         tf = self._tf
         linear = tf.matmul(self._images, parameters[HIDDEN_WEIGHTS]) + parameters[HIDDEN_BIASES]
         hidden = tf.nn.relu(linear)
@@ -133,12 +134,10 @@ class ThesisStep:
         """Do nothing: the slots are on the ps."""
 
 
-def literal_loss(tf: Any, probabilities: Tensor, labels: Tensor) -> Tensor:
+def literal_loss(tf: Untyped, probabilities: Tensor, labels: Tensor) -> Tensor:
     """Return the thesis's loss, word for word: the clipped cross-entropy summed over the batch."""
     return -tf.reduce_sum(labels * tf.math.log(tf.clip_by_value(probabilities, 1e-10, 1.0)))
 
 
-def _as_inputs(
-    images: NDArray[np.uint8], labels: NDArray[np.uint8]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _as_inputs(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return images.astype(np.float32) / np.float32(255.0), np.eye(CLASSES, dtype=np.float32)[labels]

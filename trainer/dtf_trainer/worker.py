@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from . import datasets, exit_codes, tf_api
 from . import checkpoint as checkpoints
+from . import datasets, exit_codes, tf_api
 from .checkpoint import Checkpoint, CheckpointError
-from .distributed import POLL_SECONDS, SharedState, session_config, start_server, wait_for_listeners
 from .chief import Chief
+from .distributed import POLL_SECONDS, SharedState, session_config, start_server, wait_for_listeners
 from .lifecycle import PeerLost
-from .model import initial_parameters
 from .steps import EachStep, Feed, Outcome, Rounds, Status, Stepper
 from .sync import Synchronous
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .datasets import Data
     from .events import EventLog
     from .flags import TaskConfig
@@ -170,9 +170,7 @@ class Worker:
         deadline = time.monotonic() + config.peer_timeout_seconds
         while True:
             wait_for_listeners(config.ps_hosts, deadline)
-            session: Session = self._api.Session(
-                target, graph=self._graph, config=session_config(self._api, config)
-            )
+            session: Session = self._api.Session(target, graph=self._graph, config=session_config(self._api, config))
             try:
                 owners = [owner for owner, _ in self._state.claims(session)]
                 seen = f"they belong to {', '.join(f'run {o}' if o else 'no run' for o in owners)}"
@@ -185,9 +183,8 @@ class Worker:
                 seen = first_line(problem)
             session.close()
             if time.monotonic() >= deadline:
-                raise PeerLost(
-                    f"the parameter servers of run {config.run_id} not found in {config.peer_timeout_seconds:.0f} s: {seen}"
-                )
+                waited = f"not found in {config.peer_timeout_seconds:.0f} s"
+                raise PeerLost(f"the parameter servers of run {config.run_id} {waited}: {seen}")
             time.sleep(4 * POLL_SECONDS)
 
     def _enter(self, session: Session) -> Status:
@@ -242,11 +239,12 @@ class Worker:
             self._log.emit("released", global_step=status.global_step)
             self._chief.release(session)
             return self._read_status(session)
-        while not status.released:
+        while True:
             session.run(self._woken)
-            status = self._read_status(session)
-            self._check_generation(status)
-        return status
+            woken = self._read_status(session)
+            self._check_generation(woken)
+            if woken.released:
+                return woken
 
     def _train(self, session: Session, status: Status) -> Status:
         """Train until the global step reaches the target; return the state then."""

@@ -12,11 +12,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
 
 TRAINER = Path(__file__).resolve().parents[3] / "trainer"
 PEER_LOST = 75
@@ -24,6 +26,7 @@ PATIENCE = 90.0
 """Seconds after which a test is stuck, not slow."""
 
 Event = dict[str, Any]
+T = TypeVar("T")
 Key = tuple[str, int]
 
 
@@ -132,7 +135,7 @@ class Cluster:
         command += ["--ps_hosts", ",".join(self.ps_hosts), "--worker_hosts", ",".join(self.worker_hosts)]
         return Task([*command, *self.flags, *more], self.environment)
 
-    def __enter__(self) -> Cluster:
+    def __enter__(self) -> Self:
         """Do nothing: tasks are started by the test, in the order it wants."""
         return self
 
@@ -151,7 +154,7 @@ class Cluster:
         for key in keys or self.tasks:
             self.tasks[key].start()
 
-    def until(self, what: str, condition: Callable[[], Any], *, restart: bool = True) -> Any:
+    def until(self, what: str, condition: Callable[[], T], *, restart: bool = True) -> T:
         """Return what ``condition`` does once that is true; restart, meanwhile, what should be restarted."""
         deadline = time.monotonic() + PATIENCE
         while not (found := condition()):
@@ -183,6 +186,10 @@ class Cluster:
 
         self.until("all tasks to end", ended)
 
+    def until_all_exited(self) -> None:
+        """Wait until every task has exited, and restart none."""
+        self.until("all ends", lambda: all(task.poll() is not None for task in self.tasks.values()), restart=False)
+
     def run(self) -> None:
         """Start everything and wait for its end; all must have done their part."""
         self.start()
@@ -206,7 +213,8 @@ class Cluster:
         def reached() -> Event | None:
             return next((event for event in self.chief.named("progress") if event["global_step"] >= step), None)
 
-        found: Event = self.until(f"global step {step}", reached)
+        found = self.until(f"global step {step}", reached)
+        assert found is not None
         return found
 
     def report(self) -> str:

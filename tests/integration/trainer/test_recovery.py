@@ -8,7 +8,10 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from dtf_trainer import checkpoint
 
 from .cluster import Cluster, Key, Task, require_sums
 
@@ -97,7 +100,7 @@ def test_sigterm_ends_every_role_in_every_phase(flags: list[str]) -> None:
             process = cluster.tasks[key].process
             assert process is not None
             took[str(key)] = stop(cluster.tasks[key], process.pid)
-        cluster.until("all ends", lambda: all(task.poll() is not None for task in cluster.tasks.values()), restart=False)
+        cluster.until_all_exited()
         assert {task.exits[-1] for task in cluster.tasks.values()} == {143}, cluster.report()
         (saved,) = cluster.chief.named("checkpoint")
         assert saved["reason"] == "signal"
@@ -129,7 +132,7 @@ def test_sigterm_ends_every_role_as_pid_1(flags: list[str]) -> None:
             assert task.process is not None
             assert task.named("started")[0]["pid"] == 1
             assert stop(task, child_of(task.process.pid)) < 4.0
-        cluster.until("all ends", lambda: all(task.poll() is not None for task in cluster.tasks.values()), restart=False)
+        cluster.until_all_exited()
         assert {task.exits[-1] for task in cluster.tasks.values()} == {143}
         assert cluster.chief.named("checkpoint")[-1]["reason"] == "signal"
 
@@ -172,10 +175,7 @@ def test_a_late_worker_finds_the_run_at_its_end(flags: list[str]) -> None:
         (["--resume_checkpoint=/nowhere.npz", "--resume_run_id=x", "--checkpoint_dir=/tmp/none"], 66, "/nowhere.npz"),
     ],
 )
-def test_refusals(  # noqa: D103
-    flags: list[str], tmp_path: Path, data_dir: Path, more: list[str], code: int, says: str
-) -> None:
-    pytest.importorskip("numpy")
+def test_refusals(flags: list[str], tmp_path: Path, more: list[str], code: int, says: str) -> None:
     folder = tmp_path / "checkpoint"
     write_checkpoint(folder / "checkpoint.npz")
     if more == ["damage"]:
@@ -199,23 +199,13 @@ def test_refusals(  # noqa: D103
 
 def write_checkpoint(path: Path) -> None:
     """Write a good checkpoint of run ``tested`` with 32 hidden units."""
-    import sys
-
-    import numpy as np
-
-    sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "trainer"))
-    from dtf_trainer import checkpoint
-
-    arrays = {name: np.ones(shape, np.float32) for name, shape in checkpoint.array_shapes(32).items()}
-    checkpoint.write(
-        path,
-        checkpoint.Checkpoint(
-            run_id="tested",
-            hidden_units=32,
-            arrays=arrays,
-            adam_step=11.0,
-            worker_steps=(10,),
-            carried_steps=0,
-            released=True,
-        ),
+    made = checkpoint.Checkpoint(
+        run_id="tested",
+        hidden_units=32,
+        arrays={name: np.ones(shape, np.float32) for name, shape in checkpoint.array_shapes(32).items()},
+        adam_step=11.0,
+        worker_steps=(10,),
+        carried_steps=0,
+        released=True,
     )
+    checkpoint.write(path, made)

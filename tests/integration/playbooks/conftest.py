@@ -59,7 +59,11 @@ class Desk:
         return [ansible_playbook, *inventory, playbook, "-e", json.dumps(given), *extra, *arguments]
 
     def _environment(self) -> dict[str, str]:
-        own = {"ANSIBLE_CONFIG": str(self.repository / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+        own = {
+            "ANSIBLE_CONFIG": str(self.repository / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_FORCE_COLOR": "0",
+        }
         return {**os.environ, **own, **self.environment}
 
     def play(self, playbook: str, *arguments: str, **words: object) -> Played:
@@ -140,7 +144,9 @@ class Begun:
 
         def reached() -> bool:
             logs = (self.desk.root / "topologies" / name / "runs").glob("*/logs/worker-0.log")
-            steps = [int(found) for log in logs for found in re.findall(r'"progress".*?"global_step":(\d+)', log.read_text())]
+            steps = [
+                int(found) for log in logs for found in re.findall(r'"progress".*?"global_step":(\d+)', log.read_text())
+            ]
             return any(found >= step for found in steps)
 
         self.until(reached)

@@ -33,7 +33,20 @@ def wired(tmp_path: Path) -> Iterator[dict[str, str]]:
             ip("netns", "add", space)
             made.append(space)
         ends = [f"dtf{number}-{tag}" for number in (1, 2)]
-        ip("link", "add", ends[0], "netns", spaces["alpha"], "type", "veth", "peer", "name", ends[1], "netns", spaces["beta"])
+        ip(
+            "link",
+            "add",
+            ends[0],
+            "netns",
+            spaces["alpha"],
+            "type",
+            "veth",
+            "peer",
+            "name",
+            ends[1],
+            "netns",
+            spaces["beta"],
+        )
         for number, (space, end) in enumerate(zip(spaces.values(), ends, strict=True), start=1):
             ip("-n", space, "addr", "add", f"10.255.77.{number}/24", "dev", end)
             ip("-n", space, "link", "set", end, "up")
@@ -56,7 +69,8 @@ def two_hosts(desk: Desk, wired: dict[str, str], prepared_root: Path) -> Desk:
         home.mkdir()
         python = desk.home / f"python-{name}"
         python.write_text(
-            f'#!/bin/sh\nexport HOME="{home}"\nexec ip netns exec {wired[name]} "{sys.executable}" "$@"\n', encoding="utf-8"
+            f'#!/bin/sh\nexport HOME="{home}"\nexec ip netns exec {wired[name]} "{sys.executable}" "$@"\n',
+            encoding="utf-8",
         )
         python.chmod(0o755)
         hosts[name] = {"dtf_address": f"10.255.77.{number}", "ansible_python_interpreter": str(python)}

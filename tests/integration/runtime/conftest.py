@@ -57,7 +57,9 @@ class Host:
         """Return what the host knows of a topology."""
         return self.module("topology_info", name=name)["topology"]  # type: ignore[return-value]
 
-    def until(self, predicate: Callable[[dict[str, object]], bool], name: str = "t", seconds: float = 40) -> dict[str, object]:
+    def until(
+        self, predicate: Callable[[dict[str, object]], bool], name: str = "t", seconds: float = 40
+    ) -> dict[str, object]:
         """Return the topology's state once the predicate holds."""
         deadline = time.monotonic() + seconds
         while True:

@@ -31,7 +31,7 @@ STOP_SECONDS: Final = 1.2
 """How long a stopped task may take to bring its affairs in order; it must be gone within two seconds."""
 
 
-class PeerLost(Exception):  # noqa: N818  it is no fault of this task
+class PeerLost(Exception):
     """Another task is gone, never came, or belongs to another run. The message says which, and how long was waited."""
 
 

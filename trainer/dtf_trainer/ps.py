@@ -28,7 +28,7 @@ STOP_LINGER_SECONDS: Final = 1.0
 
 def run(config: TaskConfig, log: EventLog, progress: Progress, imported: Callable[[Api], None]) -> int:
     """Serve, and return the exit code when all workers are done."""
-    api = tf_api.load()
+    api = tf_api.load(verbose=config.log_device_placement)
     imported(api)
     server = start_server(api, config)
     progress.on_stop = lambda: time.sleep(STOP_LINGER_SECONDS)

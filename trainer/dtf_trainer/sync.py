@@ -13,7 +13,7 @@ R·N.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -26,29 +26,95 @@ if TYPE_CHECKING:
     from .tf_api import Api, Graph, Session, Tensor
 
 
+class Learner(Protocol):
+    """What a worker contributes to a round."""
+
+    loss: Tensor
+    there: list[dict[str, Tensor]]
+    """For each ps, what is contributed for its parameters."""
+    extra: list[Tensor]
+    """More to fetch, handed to ``record``."""
+
+    @property
+    def bytes_per_step(self) -> float:
+        """The bytes exchanged with the ps for one step."""
+
+    def warm_up(self, session: Session, start: int) -> None:
+        """Get ready to compute; the first batch is the ``start``-th of this worker's stream."""
+
+    def nothing(self) -> dict[Tensor, Any]:
+        """Return what to feed so that a run learns nothing."""
+
+    def following(self) -> dict[Tensor, Any]:
+        """Return what to feed for the next batches."""
+
+    def record(self, extra: list[Any], global_step: int) -> None:
+        """Take what ``extra`` fetched."""
+
+
+class Batches:
+    """The fast profile's learner: gradients of a batch from the device or, of N batches, the difference they make."""
+
+    def __init__(
+        self, api: Api, graph: Graph, config: TaskConfig, state: SharedState, feed: Feed, exchange: Exchange
+    ) -> None:
+        """Build what computes."""
+        self._feed = feed
+        self._interval = config.communication_interval
+        self.replica = Replica(api, graph, config, state, feed) if self._interval > 1 else None
+        self._indices = feed.indices(self._interval)
+        rows = feed.rows(self._indices, self._interval)
+        pulled = exchange.pull([[] for _ in range(state.servers)])
+        if self.replica is None:
+            self.loss, self.there = exchange.compute_and_push(pulled, *feed.batch(rows[0]))
+        else:
+            self.loss, stepped = self.replica.steps(rows, self.replica.take(pulled))
+            self.there = exchange.push(self.replica.difference(stepped))
+        self.extra: list[Tensor] = []
+        self.bytes_per_step = sum(exchange.traffic) / self._interval
+
+    def warm_up(self, session: Session, start: int) -> None:
+        """Load the data, and take the slots of the checkpoint."""
+        self._feed.load(session, start)
+        if self.replica is not None:
+            self.replica.adopt_slots(session)
+
+    def nothing(self) -> dict[Tensor, Any]:
+        """Return any indices, and frozen rates for the replica."""
+        frozen: dict[Tensor, Any] = {} if self.replica is None else {self.replica.rates.feed: adam.FROZEN}
+        return {self._indices: self._feed.none(self._interval), **frozen}
+
+    def following(self) -> dict[Tensor, Any]:
+        """Return the indices of the next batches."""
+        return {self._indices: self._feed.next(self._interval)}
+
+    def record(self, extra: list[Any], global_step: int) -> None:
+        """Do nothing."""
+
+
 class Synchronous:
     """A worker's part in the rounds, and on the chief the leading of them."""
 
-    def __init__(self, api: Api, graph: Graph, config: TaskConfig, state: SharedState, feed: Feed) -> None:
+    def __init__(
+        self, api: Api, graph: Graph, config: TaskConfig, state: SharedState, learner: Learner, exchange: Exchange
+    ) -> None:
         """Build the runs: contribute, wait for the next round, and for the chief collect and apply."""
         self._api = api
         self._graph = graph
         self._config = config
         self._state = state
-        self._feed = feed
+        self._learner = learner
+        self._exchange = exchange
         self._interval = config.communication_interval
         self._needed = config.replicas_to_aggregate or state.workers
-        self._exchange = Exchange(api, graph, config, state)
-        self._replica = Replica(api, graph, config, state, feed) if self._interval > 1 else None
         self._round = 0
         self._handles = {
             (worker, name): self._variable(worker, name) for worker in range(state.workers) for name in state.shapes
         }
         self._reports = state.queue("reports")
         self._number = api.raw.Placeholder(dtype=api.int64, shape=())
-        self._indices = feed.indices(self._interval)
         self._contribute = self._contributing()
-        self.bytes_per_step = sum(self._exchange.traffic) / self._interval
+        self.bytes_per_step = learner.bytes_per_step
         token = state.dequeue(state.wake[config.task_index])
         with graph.control_dependencies([token]):
             self._wait = [token, state.read("round"), state.status([])]
@@ -57,7 +123,8 @@ class Synchronous:
         self._collect = state.dequeue(self._reports)
         self._apply = self._applying() if config.is_chief else []
         self._room = self._making_room()
-        self._publishing = self._replica.publishing() if self._replica is not None else []
+        replica = learner.replica if isinstance(learner, Batches) else None
+        self._publishing = replica.publishing() if replica is not None else []
 
     def _variable(self, worker: int, name: str) -> Tensor:
         with self._graph.device(ps_device(self._state.placement[name])):
@@ -67,22 +134,16 @@ class Synchronous:
 
     def _contributing(self) -> list[Tensor]:
         raw, me = self._api.raw, self._config.task_index
-        rows = self._feed.rows(self._indices, self._interval)
-        pulled = self._exchange.pull([[] for _ in range(self._state.servers)])
-        if self._replica is None:
-            loss, there = self._exchange.compute_and_push(pulled, *self._feed.batch(rows[0]))
-        else:
-            loss, stepped = self._replica.steps(rows, self._replica.take(pulled))
-            there = self._exchange.push(self._replica.difference(stepped))
         written = []
-        for server, values in enumerate(there):
+        for server, values in enumerate(self._learner.there):
             with self._graph.device(ps_device(server)):
                 written += [
                     raw.AssignVariableOp(resource=self._handles[me, name], value=value)
                     for name, value in values.items()
                 ]
         with self._graph.device(ps_device(0)), self._graph.control_dependencies(written):
-            return [loss, raw.QueueEnqueueV2(handle=self._reports, components=[self._number])]
+            report = raw.QueueEnqueueV2(handle=self._reports, components=[self._number])
+        return [self._learner.loss, report, *self._learner.extra]
 
     def _applying(self) -> list[Tensor]:
         """Return the chief's run: apply the mean of the chosen contributions, count, and start the next round."""
@@ -118,13 +179,8 @@ class Synchronous:
         The reports that a chief before this one had taken are lost with it, so every worker is asked once more.
         """
         self._session = session
-        self._feed.load(session, start)
-        frozen: dict[Tensor, Any] = self._exchange.frozen()
-        if self._replica is not None:
-            self._replica.adopt_slots(session)
-            frozen[self._replica.rates.feed] = adam.FROZEN
-        indices = self._feed.none(self._interval)
-        session.run(self._contribute, {self._indices: indices, self._number: 0, **frozen})
+        self._learner.warm_up(session, start)
+        session.run(self._contribute, {**self._learner.nothing(), self._number: 0})
         status = Status.of(session.run(self._status))
         self._generation, self._mine = status.generation, status.worker_steps[self._config.task_index]
         if self._config.is_chief:
@@ -147,11 +203,10 @@ class Synchronous:
         if not self._round:
             self._round = int(self._session.run(self._current))
         me, workers = self._config.task_index, self._state.workers
-        loss, _ = self._session.run(
-            self._contribute,
-            {self._indices: self._feed.next(self._interval), self._number: self._round * workers + me},
-        )
+        feeds = {**self._learner.following(), self._number: self._round * workers + me}
+        loss, _, *extra = self._session.run(self._contribute, feeds)
         status = self._lead() if self._config.is_chief else self._follow()
+        self._learner.record(extra, status.global_step)
         before, self._mine = self._mine, status.worker_steps[me]
         return Outcome(steps=max(0, self._mine - before), loss=float(loss), status=status)
 

@@ -180,13 +180,14 @@ class _LeanRawOps:
         raise AttributeError(f"no raw operation {name!r} in {', '.join(m.__name__ for m in self._modules)}")
 
 
-def load(*, lean: bool = True, environ: Mapping[str, str] = os.environ) -> Api:
+def load(*, lean: bool = True, verbose: bool = False, environ: Mapping[str, str] = os.environ) -> Api:
     """Import TensorFlow and return what the trainer needs of it.
 
     The lean way is taken if it is asked for, the switch allows it and it works; TensorFlow must not be imported yet.
+    ``verbose`` lets the library say where it places each operation, and whatever else it says at that level.
     """
     # The library's own log lines have no place among the events; a user's own level counts.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if verbose else "2")
     if lean and environ.get(SWITCH, "1") != "0" and "tensorflow" not in sys.modules:
         try:
             return _load_lean()

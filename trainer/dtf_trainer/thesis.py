@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from . import adam, tf_api
-from .distributed import ADAM_STEP, SharedState, ps_device, worker_device
+from . import tf_api
+from .distributed import SharedState, worker_device
 from .model import CLASSES, HIDDEN_BIASES, HIDDEN_WEIGHTS, PIXELS, SOFTMAX_BIASES, SOFTMAX_WEIGHTS
 from .shards import batches
-from .steps import Outcome, Status
+from .steps import Exchange, Outcome, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,11 +32,11 @@ EVALUATE_EVERY: Final = 10
 """Local steps between two evaluations on the whole test set."""
 
 
-class ThesisStep:
-    """One step a run, asynchronous, with all that surrounds it."""
+class ThesisLearner:
+    """What the thesis's program computes at a step, and all that surrounds it."""
 
     def __init__(self, api: Api, graph: Graph, config: TaskConfig, state: SharedState, data: Data) -> None:
-        """Build the graph."""
+        """Build the graph: loss, gradients, accuracy and all summaries."""
         self._config = config
         self._data = data
         self._tf: Any = tf_api.public()
@@ -49,22 +49,12 @@ class ThesisStep:
             self._labels = v1.placeholder(api.float32, [None, CLASSES], name="labels")
         parameters = {name: state.read(name) for name in state.shapes}
         with graph.device(worker_device(config)):
-            self._loss, self._accuracy, activations = self._model(parameters)
+            self.loss, self._accuracy, activations = self._model(parameters)
             self._summaries = self._summarize(parameters, activations)
-            # Placed where the parameters are read, as replica_device_setter and an optimizer would.
-            derived = dict(zip(parameters, v1.gradients(self._loss, list(parameters.values())), strict=True))
+            derived = dict(zip(parameters, v1.gradients(self.loss, list(parameters.values())), strict=True))
+        self.there = [{name: derived[name] for name in state.names_on(server)} for server in range(state.servers)]
+        self.extra = [self._summaries]
         self.bytes_per_step = 2.0 * 4.0 * sum(float(np.prod(shape)) for shape in state.shapes.values())
-        self._rates, done = [], []
-        for server in range(state.servers):
-            device = ps_device(server)
-            self._rates.append(adam.rates(api, graph, config.learning_rate, device))
-            slots = adam.Slots(device=device, handles=state.handles, step=state.handles[f"{ADAM_STEP}/{server}"])
-            mine = {name: derived[name] for name in state.names_on(server)}
-            done.append(adam.apply(api, graph, slots, self._rates[-1], mine))
-        with graph.device(ps_device(0)):
-            one = api.raw.Cast(x=self._rates[0].count, DstT=api.int64)
-        counted = state.add_steps(config.task_index, one, done[0])
-        self._train = [state.status([counted]), self._loss, self._summaries, *(op for ops in done for op in ops)]
         self._writer = v1.summary.FileWriter(config.log_dir, graph) if config.log_dir else None
 
     def _model(self, parameters: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -80,7 +70,7 @@ class ThesisStep:
 
     def _summarize(self, parameters: dict[str, Tensor], hidden: Tensor) -> Tensor:
         tf, summary = self._tf, self._tf.compat.v1.summary
-        summary.scalar("cross_entropy", self._loss)
+        summary.scalar("cross_entropy", self.loss)
         summary.scalar("accuracy", self._accuracy)
         summary.image("input", tf.reshape(self._images, [-1, 28, 28, 1]), CLASSES)
         summary.histogram("hidden/activations", hidden)
@@ -94,16 +84,31 @@ class ThesisStep:
         return summary.merge_all()
 
     def warm_up(self, session: Session, start: int) -> None:
-        """Run a training step with frozen rates, and an evaluation."""
+        """Begin the stream of batches at its ``start``-th, and evaluate once."""
         config, examples = self._config, len(self._data.train_labels)
-        self._batches = batches(
-            config.seed, examples, config.task_index, len(config.worker_hosts), config.batch_size, start
-        )
+        workers = len(config.worker_hosts)
+        self._batches = batches(config.seed, examples, config.task_index, workers, config.batch_size, start)
         self._session = session
-        frozen = {by.feed: adam.FROZEN for by in self._rates}
-        none = np.zeros(config.batch_size, np.int32)
-        session.run(self._train, {**self._feed(none), **frozen})
         self._evaluate()
+
+    def nothing(self) -> dict[Tensor, Any]:
+        """Return what to feed when nothing is learnt."""
+        return self._feed(np.zeros(self._config.batch_size, np.int32))
+
+    def following(self) -> dict[Tensor, Any]:
+        """Return what to feed for the next step; before every tenth, evaluate."""
+        if self._step % EVALUATE_EVERY == 0:
+            accuracy, summary = self._evaluate()
+            print(f"accuracy at local step {self._step}: {accuracy:.4f}", file=sys.stderr)
+            if self._writer is not None:
+                self._writer.add_summary(summary, self._step)
+        self._step += 1
+        return self._feed(next(self._batches))
+
+    def record(self, extra: list[Any], global_step: int) -> None:
+        """Write the summaries of a step."""
+        if self._writer is not None:
+            self._writer.add_summary(extra[0], global_step)
 
     def _feed(self, indices: NDArray[np.int32]) -> dict[Tensor, Any]:
         images, labels = _as_inputs(self._data.train_images[indices], self._data.train_labels[indices])
@@ -116,18 +121,31 @@ class ThesisStep:
         )
         return float(accuracy), summary
 
+
+class ThesisStep:
+    """One step a run, asynchronous."""
+
+    def __init__(self, api: Api, graph: Graph, config: TaskConfig, state: SharedState, learner: ThesisLearner) -> None:
+        """Build the run: what ``learner`` computes, and its gradients' way into the parameters."""
+        self._learner = learner
+        self._exchange = Exchange(api, graph, config, state)
+        self.bytes_per_step = learner.bytes_per_step
+        done = self._exchange.apply(learner.there)
+        done[0] = [self._exchange.count(1, done[0])]
+        operations = [op for ops in done for op in ops]
+        self._train = [state.status(done[0]), learner.loss, *learner.extra, *operations]
+
+    def warm_up(self, session: Session, start: int) -> None:
+        """Evaluate, and run a training step with frozen rates."""
+        self._session = session
+        self._learner.warm_up(session, start)
+        session.run(self._train, {**self._learner.nothing(), **self._exchange.frozen()})
+
     def advance(self, left: int) -> Outcome:  # noqa: ARG002  a step is a step, however many are left
-        """Make one step; before every tenth, evaluate."""
-        if self._step % EVALUATE_EVERY == 0:
-            accuracy, summary = self._evaluate()
-            print(f"accuracy at local step {self._step}: {accuracy:.4f}", file=sys.stderr)
-            if self._writer is not None:
-                self._writer.add_summary(summary, self._step)
-        status, loss, summary, *_ = self._session.run(self._train, self._feed(next(self._batches)))
-        self._step += 1
+        """Make one step."""
+        status, loss, summaries, *_ = self._session.run(self._train, self._learner.following())
         found = Status.of(status)
-        if self._writer is not None:
-            self._writer.add_summary(summary, found.global_step)
+        self._learner.record([summaries], found.global_step)
         return Outcome(steps=1, loss=float(loss), status=found)
 
     def publish(self) -> None:

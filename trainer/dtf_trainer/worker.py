@@ -17,8 +17,8 @@ from .checkpoint import Checkpoint, CheckpointError
 from .chief import Chief
 from .distributed import POLL_SECONDS, SharedState, session_config, start_server, wait_for_listeners
 from .lifecycle import PeerLost
-from .steps import EachStep, Feed, Outcome, Rounds, Status, Stepper
-from .sync import Synchronous
+from .steps import EachStep, Exchange, Feed, Outcome, Rounds, Status, Stepper
+from .sync import Batches, Synchronous
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ def run(config: TaskConfig, log: EventLog, progress: Progress, imported: Callabl
     loading = Loading(config)
     # What must not be loaded is refused first: the chief of a run never starts on another's checkpoint.
     found = find_checkpoint(config) if config.is_chief else None
-    api = tf_api.load(lean=config.profile == "fast")
+    api = tf_api.load(lean=config.profile == "fast", verbose=config.log_device_placement)
     imported(api)
     data = loading.result()
     log.emit(
@@ -329,13 +329,18 @@ class Meter:
 
 def make_stepper(api: Api, graph: Graph, config: TaskConfig, state: SharedState, data: Data) -> Stepper:
     """Return the way of training that the flags ask for."""
-    if config.profile == "thesis" and not config.sync_replicas:
-        from .thesis import ThesisStep  # noqa: PLC0415  it needs the whole of TensorFlow
+    if config.profile == "thesis":
+        from .thesis import ThesisLearner, ThesisStep  # noqa: PLC0415  it needs the whole of TensorFlow
 
-        return ThesisStep(api, graph, config, state, data)
+        learner = ThesisLearner(api, graph, config, state, data)
+        if config.sync_replicas:
+            return Synchronous(api, graph, config, state, learner, Exchange(api, graph, config, state))
+        return ThesisStep(api, graph, config, state, learner)
     feed = Feed(api, graph, config, data)
     if config.sync_replicas:
-        return Synchronous(api, graph, config, state, feed)
+        exchange = Exchange(api, graph, config, state)
+        own = Batches(api, graph, config, state, feed, exchange)
+        return Synchronous(api, graph, config, state, own, exchange)
     if config.communication_interval > 1:
         return Rounds(api, graph, config, state, feed)
     return EachStep(api, graph, config, state, feed)

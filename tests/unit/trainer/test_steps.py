@@ -109,6 +109,7 @@ WAYS = {
     "synchronous": (2, ["--sync_replicas"]),
     "synchronous rounds of five": (1, ["--sync_replicas", "--communication_interval=5"]),
     "thesis": (2, ["--profile=thesis"]),
+    "thesis, synchronous": (1, ["--profile=thesis", "--sync_replicas"]),
 }
 
 

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 class Rates:
     """Learning rate, betas and count of an update, ``float32 []`` each, on one device.
 
-    Fed with :data:`FROZEN` an update runs, and changes nothing: so a graph is compiled before its first step counts.
+    ``feed`` takes ``live`` or, so that an update runs and changes nothing, :data:`FROZEN`: a graph is compiled before
+    its first step counts. It is always fed, because what is fed and what not makes another graph.
     """
 
     feed: Tensor
+    live: tuple[float, float, float, float]
     learning_rate: Tensor
     beta1: Tensor
     beta2: Tensor
@@ -37,13 +39,19 @@ FROZEN = (0.0, 1.0, 1.0, 0.0)
 
 
 def rates(api: Api, graph: Graph, learning_rate: float, device: str) -> Rates:
-    """Return the rates on ``device``, with their defaults."""
+    """Return the rates on ``device``."""
     raw = api.raw
     with graph.device(device):
-        defaults = api.constant([learning_rate, BETA1, BETA2, 1.0], api.float32)
-        feed = raw.PlaceholderWithDefault(input=defaults, shape=(4,))
+        feed = raw.Placeholder(dtype=api.float32, shape=(4,))
         numbers = raw.Unpack(value=feed, num=4, axis=0)
-    return Rates(feed=feed, learning_rate=numbers[0], beta1=numbers[1], beta2=numbers[2], count=numbers[3])
+    return Rates(
+        feed=feed,
+        live=(learning_rate, BETA1, BETA2, 1.0),
+        learning_rate=numbers[0],
+        beta1=numbers[1],
+        beta2=numbers[2],
+        count=numbers[3],
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -168,9 +168,9 @@ class Exchange:
             for s in range(state.servers)
         ]
 
-    def frozen(self) -> dict[Tensor, Any]:
-        """Return what to feed, so that the updates of a run change nothing."""
-        return {by.feed: adam.FROZEN for by in self.rates}
+    def feeds(self, *, live: bool) -> dict[Tensor, Any]:
+        """Return the rates to feed, or those with which the updates of a run change nothing."""
+        return {by.feed: by.live if live else adam.FROZEN for by in self.rates}
 
     def pull(self, after: list[list[Tensor]]) -> dict[str, Tensor]:
         """Return the parameters on the worker, read from each ps after its operations in ``after``."""
@@ -270,6 +270,22 @@ class Exchange:
         return self._state.add_steps(self._config.task_index, number, after)
 
 
+class Run:
+    """A run of a training graph: takes the indices of its batches, gives the values of what it fetches."""
+
+    def __init__(self, session: Session, fetches: list[Tensor], indices: Tensor, by: list[adam.Rates]) -> None:
+        """Compile ``fetches``, fed with ``indices`` and the rates ``by``, in a first call that changes nothing."""
+        self._call = session.make_callable(fetches, [indices, *(rates.feed for rates in by)])
+        self._live = [np.array(rates.live, np.float32) for rates in by]
+        frozen = np.array(adam.FROZEN, np.float32)
+        self._call(np.zeros(indices.shape.as_list(), np.int32), *[frozen for _ in by])
+
+    def __call__(self, indices: NDArray[np.int32]) -> list[Any]:
+        """Learn from the batches of ``indices``, ``[steps, batch]``."""
+        values: list[Any] = self._call(indices, *self._live)
+        return values
+
+
 class EachStep:
     """Asynchronous training in which each step pulls the parameters and pushes its gradients."""
 
@@ -280,7 +296,7 @@ class EachStep:
         self._exchange = exchange = Exchange(api, graph, config, state)
         self._indices = feed.indices(CHAINS[0])
         after: list[list[Tensor]] = [[] for _ in range(state.servers)]
-        self._runs: dict[int, Any] = {}
+        self._runs: dict[int, Run] = {}
         self._fetches: dict[int, list[Tensor]] = {}
         for number, row in enumerate(feed.rows(self._indices, CHAINS[0]), start=1):
             images, labels = feed.batch(row)
@@ -295,8 +311,7 @@ class EachStep:
         """Load the data, and run each length of the chain with frozen rates."""
         self._feed.load(session, start)
         for length, fetches in self._fetches.items():
-            session.run(fetches, {self._indices: self._feed.none(CHAINS[0]), **self._exchange.frozen()})
-            self._runs[length] = session.make_callable(fetches, [self._indices])
+            self._runs[length] = Run(session, fetches, self._indices, self._exchange.rates)
 
     def advance(self, left: int) -> Outcome:
         """Make the longest chain that is not longer than this worker's share of what is left."""
@@ -439,7 +454,8 @@ class Rounds:
         self._state = state
         never: list[list[Tensor]] = [[] for _ in range(state.servers)]
         self._placeholders: dict[int, Tensor] = {}
-        self._whole: dict[int, Any] = {}
+        self._whole: dict[int, Run] = {}
+        self._steps: dict[int, Run] = {}
         lengths = sorted({max(1, 2 * CHAINS[0] // interval), 1}) if interval <= UNROLLED else []
         self._fetches = {number: self._rounds(feed, exchange, replica, number) for number in lengths}
         self._pull = replica.take(exchange.pull(never))
@@ -474,15 +490,13 @@ class Rounds:
         self._session = session
         self._feed.load(session, start)
         self._replica.adopt_slots(session)
-        frozen = {**self._exchange.frozen(), self._replica.rates.feed: adam.FROZEN}
+        rates = [*self._exchange.rates, self._replica.rates]
         self._session.run(self._pull)
         for length, (indices, fetches) in self._pieces.items():
-            self._session.run(fetches, {indices: self._feed.none(length), **frozen})
+            self._steps[length] = Run(session, fetches, indices, [self._replica.rates])
         self._session.run(self._push, {self._taken: 0})
         for number, fetches in self._fetches.items():
-            indices = self._placeholders[number]
-            self._session.run(fetches, {indices: self._feed.none(number * self._interval), **frozen})
-            self._whole[number] = session.make_callable(fetches, [indices])
+            self._whole[number] = Run(session, fetches, self._placeholders[number], rates)
 
     def advance(self, left: int) -> Outcome:
         """Make as many whole rounds as a run has and this worker's share allows, or a short one."""
@@ -498,8 +512,7 @@ class Rounds:
         self._session.run(self._pull)
         loss = math.nan
         for piece in _pieces(length, sorted(self._pieces, reverse=True)):
-            indices, fetches = self._pieces[piece]
-            loss = float(self._session.run(fetches, {indices: self._feed.next(piece)})[0])
+            loss = float(self._steps[piece](self._feed.next(piece))[0])
         status, *_ = self._session.run(self._push, {self._taken: length})
         return Outcome(steps=length, loss=loss, status=Status.of(status))
 

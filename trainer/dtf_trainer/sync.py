@@ -81,12 +81,17 @@ class Batches:
 
     def nothing(self) -> dict[Tensor, Any]:
         """Return any indices, and frozen rates for the replica."""
-        frozen: dict[Tensor, Any] = {} if self.replica is None else {self.replica.rates.feed: adam.FROZEN}
-        return {self._indices: self._feed.none(self._interval), **frozen}
+        return {self._indices: self._feed.none(self._interval), **self._rates(live=False)}
 
     def following(self) -> dict[Tensor, Any]:
-        """Return the indices of the next batches."""
-        return {self._indices: self._feed.next(self._interval)}
+        """Return the indices of the next batches, and the rates for the replica."""
+        return {self._indices: self._feed.next(self._interval), **self._rates(live=True)}
+
+    def _rates(self, *, live: bool) -> dict[Tensor, Any]:
+        if self.replica is None:
+            return {}
+        by = self.replica.rates
+        return {by.feed: by.live if live else adam.FROZEN}
 
     def record(self, extra: list[Any], global_step: int) -> None:
         """Do nothing."""
@@ -187,7 +192,8 @@ class Synchronous:
             session.run(self._room)
             following = int(session.run(self._current)) + 1
             nobody = np.zeros(self._state.workers, np.float32)
-            session.run(self._apply, {self._chosen: nobody, self._number: following, **self._exchange.frozen()})
+            feeds = {self._chosen: nobody, self._number: following, **self._exchange.feeds(live=False)}
+            session.run(self._apply, feeds)
 
     def _making_room(self) -> list[Tensor]:
         raw = self._api.raw
@@ -218,7 +224,8 @@ class Synchronous:
             if number == self._round:
                 chosen[worker] = 1.0
         self._round += 1
-        (status,) = self._session.run(self._apply, {self._chosen: chosen, self._number: self._round})
+        feeds = {self._chosen: chosen, self._number: self._round, **self._exchange.feeds(live=True)}
+        (status,) = self._session.run(self._apply, feeds)
         return Status.of(status)
 
     def _follow(self) -> Status:

@@ -139,11 +139,12 @@ class ThesisStep:
         """Evaluate, and run a training step with frozen rates."""
         self._session = session
         self._learner.warm_up(session, start)
-        session.run(self._train, {**self._learner.nothing(), **self._exchange.frozen()})
+        session.run(self._train, {**self._learner.nothing(), **self._exchange.feeds(live=False)})
 
     def advance(self, left: int) -> Outcome:  # noqa: ARG002  a step is a step, however many are left
         """Make one step."""
-        status, loss, summaries, *_ = self._session.run(self._train, self._learner.following())
+        feeds = {**self._learner.following(), **self._exchange.feeds(live=True)}
+        status, loss, summaries, *_ = self._session.run(self._train, feeds)
         found = Status.of(status)
         self._learner.record([summaries], found.global_step)
         return Outcome(steps=1, loss=float(loss), status=found)

@@ -132,7 +132,7 @@ def test_adam_is_numpys_and_a_frozen_update_changes_nothing() -> None:
     session: Any = api.Session(graph=graph)
     session.run(first)
     for steps in range(1, 4):
-        session.run(update)
+        session.run(update, {rates.feed: rates.live})
         session.run(update, {rates.feed: adam.FROZEN})
         found = session.run(reads)
         expected = adam_by_hand(value.astype(np.float64), gradient.astype(np.float64), steps, 0.01)

@@ -96,7 +96,7 @@ docs: $(DEV) ## write docs/reference and the tables in the roles' READMEs anew
 
 .PHONY: changelog
 changelog: $(DEV) ## write CHANGELOG.rst from changelogs/ for the version in galaxy.yml
-	$(BIN)/antsibull-changelog release --update-existing
+	$(BIN)/antsibull-changelog release --update-existing --reload-plugins
 
 .PHONY: build
 build: $(RUN) ## build the collection's artifact in build/

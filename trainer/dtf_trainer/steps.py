@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 CHAINS: Final = (20, 5, 1)
 """How many steps that each talk to the ps a run may make."""
 
+SETTLING: Final = 4
+"""Rounds become shorter when fewer than this many of them are left for every worker; see :class:`Rounds`."""
+
 UNROLLED: Final = 50
 """How many local steps a graph holds at most."""
 
@@ -437,8 +440,9 @@ class Replica:
 class Rounds:
     """Asynchronous training in rounds: pull, N steps on the worker's own replica, push the difference.
 
-    A run makes one round or, if rounds are short, several. The last steps before the target are made in a round that is
-    cut short; it takes several runs, so that any length needs no graph of its own.
+    A run makes one round or, if rounds are short, several. Towards the target rounds become shorter, down to a step:
+    what several workers add at once swings around the minimum, and the swing must not be what is left at the end. A
+    shortened round takes several runs, so that any length needs no graph of its own.
 
     The slots are the worker's own and live with its process. The chief copies its slots to the ps for every checkpoint;
     a worker that starts takes its first slots from there. So a run can be resumed with another interval, or none.
@@ -500,7 +504,7 @@ class Rounds:
 
     def advance(self, left: int) -> Outcome:
         """Make as many whole rounds as a run has and this worker's share allows, or a short one."""
-        share = max(1, math.ceil(left / self._workers))
+        share = max(1, math.ceil(left / (SETTLING * self._workers)))
         for number in sorted(self._whole, reverse=True):
             length = number * self._interval
             if length <= share:

@@ -1,8 +1,8 @@
 """One process, no parameter server: how fast the same training step is when nothing is distributed.
 
 Usage: ``python tools/bench_floor.py function|xla|numpy HIDDEN SECONDS``; prints a line of JSON with steps a second.
-``function`` is a ``tf.function`` with 100 steps a call, ``xla`` the same compiled by XLA, ``numpy`` plain NumPy. Batches
-of 20, random images. All threads of the machine may be used.
+``function`` is a ``tf.function`` with 100 steps a call, ``xla`` the same compiled by XLA, ``numpy`` plain NumPy.
+Batches of 20, random images. All threads of the machine may be used.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ tf_api.importlib.import_module = broken
 @pytest.mark.parametrize(
     ("switch", "before", "lean"), [("1", "", True), ("0", "", False), ("1", BROKEN, False)], ids=["on", "off", "broken"]
 )
-def test_import(switch: str, before: str, lean: bool) -> None:  # noqa: FBT001
+def test_import(switch: str, before: str, lean: bool) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROBE.format(before=before), str(TRAINER)],
         check=True,

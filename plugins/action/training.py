@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from ansible import context
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
@@ -34,6 +36,8 @@ from ..plugin_utils.progress_display import ProgressDisplay, controller_has_term
 from ..plugin_utils.run_results import RunResults
 from ..plugin_utils.run_watch import Look, RunWatch
 
+#: JSON as it comes from a module or a file.
+Document = dict[str, Any]
 #: A supervisor writes its status every second; one that has been silent for so long is looked for.
 SILENCE_SECONDS = 5.0
 #: A host that does not answer for so long is given up.
@@ -70,7 +74,7 @@ class ActionModule(ActionBase):
 
     _supports_check_mode = True
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, object] | None = None) -> dict[str, object]:
+    def run(self, tmp: str | None = None, task_vars: Document | None = None) -> Document:
         """Wait, gather, return ``{changed, run, path, topology, duration}``."""
         super().run(tmp, task_vars)
         self._vars = task_vars or {}
@@ -93,7 +97,7 @@ class ActionModule(ActionBase):
 
     def _wait_and_gather(
         self, topology: Topology, state: HostState, run_dir: str, results: RunResults
-    ) -> tuple[dict[str, object], HostState]:
+    ) -> tuple[Document, HostState]:
         results.path.mkdir(parents=True, exist_ok=True)
         try:
             with _interruptible():
@@ -118,11 +122,12 @@ class ActionModule(ActionBase):
         def read() -> Sight:
             look = watch.look()
             if look.status is not None:
-                results.publish(state.host, {"over": False, "tasks": look.status["tasks"]})
-            notes = results.notes() if len(topology.hosts) > 1 else {}
-            own = look.status["tasks"] if look.status else []
-            others = [task for host, note in notes.items() if host != state.host for task in note["tasks"]]
-            display.update(progress_line(watch.events, own + others, len(tasks(topology)), topology.training.steps))
+                results.publish(state.host, {"over": False, "tasks": look.tasks})
+            notes: dict[str, Document] = results.notes() if len(topology.hosts) > 1 else {}
+            others = [task for name, note in notes.items() if name != state.host for task in note["tasks"]]
+            display.update(
+                progress_line(watch.events, look.tasks + others, len(tasks(topology)), topology.training.steps)
+            )
             return Sight(look, vigil.judge(look) or _failure_elsewhere(notes, state.host))
 
         timeout = self._options["wait_timeout"] or None
@@ -141,7 +146,7 @@ class ActionModule(ActionBase):
                     outcome.elapsed,
                     progress_line(
                         watch.events,
-                        outcome.seen.look.status["tasks"] if outcome.seen.look.status else [],
+                        outcome.seen.look.tasks,
                         len(tasks(topology)),
                         topology.training.steps,
                     ),
@@ -150,7 +155,7 @@ class ActionModule(ActionBase):
         if not outcome.seen.look.finished and outcome.seen.look.reached:
             self._stop()
 
-    def _gather(self, topology: Topology, host: str, results: RunResults) -> tuple[dict[str, object], HostState]:
+    def _gather(self, topology: Topology, host: str, results: RunResults) -> tuple[Document, HostState]:
         """Fetch what the host's tasks left, and meet with the other hosts in one document."""
         part = self._part(results)
         state = HostState.from_dict(part["state"])
@@ -166,14 +171,12 @@ class ActionModule(ActionBase):
             document = self._assemble(topology, part, gathered, results)
             results.write_document(document)
             return document, state
-        document = wait(
-            results.document, lambda found: found is not None, interval=0.2, timeout=2 * GATHER_SECONDS
-        ).seen
-        if document is None:
+        written = wait(results.document, lambda found: found is not None, interval=0.2, timeout=2 * GATHER_SECONDS).seen
+        if written is None:
             raise AnsibleActionFail(f"the run document was not written by the chief's host {names[0]}")
-        return document, state
+        return written, state
 
-    def _part(self, results: RunResults) -> dict[str, object]:
+    def _part(self, results: RunResults) -> Document:
         """Return this host's contribution to the document, with its files fetched."""
         shell = self._connection._shell
         if shell.tmpdir is None:
@@ -181,7 +184,7 @@ class ActionModule(ActionBase):
         archive = shell.join_path(shell.tmpdir, "run.tar")
         found = self._call("collect", archive=archive)
         with tempfile.TemporaryDirectory() as scratch:
-            local = os.path.join(scratch, "run.tar")
+            local = str(Path(scratch) / "run.tar")
             self._connection.fetch_file(archive, local)
             results.unpack(local)
         self._remove_tmp_path(shell.tmpdir)
@@ -195,10 +198,10 @@ class ActionModule(ActionBase):
     def _assemble(
         self,
         topology: Topology,
-        head: dict[str, object],
-        notes: dict[str, dict[str, object]],
+        head: Document,
+        notes: dict[str, Document],
         results: RunResults,
-    ) -> dict[str, object]:
+    ) -> Document:
         parts = []
         for entry in topology.hosts:
             note = notes.get(entry.name, {})
@@ -224,11 +227,9 @@ class ActionModule(ActionBase):
         versions = {"ansible": ansible_version, "collection": collection_version()}
         return run_document(topology, parts, events, logs, results.artifacts(every), versions)
 
-    def _call(self, action: str, **more: object) -> dict[str, object]:
+    def _call(self, action: str, **more: object) -> Document:
         arguments = dict(self._options, action=action, **more)
-        found: dict[str, object] = self._execute_module(
-            "dtf.cluster.training", module_args=arguments, task_vars=self._vars
-        )
+        found: Document = self._execute_module("dtf.cluster.training", module_args=arguments, task_vars=self._vars)
         if found.get("failed"):
             raise AnsibleActionFail(str(found.get("msg")), result=found)
         return found
@@ -258,21 +259,20 @@ class ActionModule(ActionBase):
         forks = int(context.CLIARGS.get("forks") or 5)
         if forks < len(names):
             raise AnsibleActionFail(
-                "topology {0!r} runs on {1} hosts, which are waited for at once; forks is {2}: set forks to at least {1}".format(
-                    topology.name, len(names), forks
-                )
+                f"topology {topology.name!r} runs on {len(names)} hosts, waited for at once, and forks is {forks}: "
+                f"set forks to at least {len(names)}"
             )
 
     def _answer(
         self,
-        document: dict[str, object] | None,
+        document: Document | None,
         results: RunResults | None,
         state: HostState,
         begin: float,
         changed: bool,
-    ) -> dict[str, object]:
+    ) -> Document:
         """Return the one shape of result; a run that did not succeed fails the task."""
-        answer: dict[str, object] = {
+        answer: Document = {
             "changed": changed,
             "run": document,
             "path": results.document_path if results and document else None,
@@ -314,14 +314,14 @@ class _Vigil:
         return None
 
 
-def _failure_elsewhere(notes: dict[str, dict[str, object]], host: str) -> str | None:
+def _failure_elsewhere(notes: dict[str, Document], host: str) -> str | None:
     for name, note in notes.items():
         if name != host and note["over"] and note["state"]["phase"] != "succeeded":
             return "the run {} on {}".format(note["state"]["phase"], name)
     return None
 
 
-def _failure_message(document: dict[str, object], path: object) -> str:
+def _failure_message(document: Document, path: object) -> str:
     cause = document["cause"]
     lines = [
         "run {} of topology {!r} {}: {}".format(
@@ -330,7 +330,7 @@ def _failure_message(document: dict[str, object], path: object) -> str:
     ]
     if cause["log_tail"]:
         lines += ["last lines of {}:".format(cause["task"])] + ["  | " + line for line in cause["log_tail"]]
-    return "\n".join(lines + [f"all of it: {path}"])
+    return "\n".join([*lines, f"all of it: {path}"])
 
 
 def _now() -> dict[str, float]:
@@ -350,14 +350,8 @@ def _interruptible() -> Iterator[None]:
     former = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
-    except Interrupted:
-        raise
-    except BaseException:
-        _restore(former)
-        raise
-    _restore(former)
-
-
-def _restore(former: dict[int, object]) -> None:
-    for number, handler in former.items():
-        signal.signal(number, handler)
+    finally:
+        # After an interruption the signals stay ignored until the process has stopped what it started.
+        if signal.getsignal(signal.SIGINT) is interrupt:
+            for number, handler in former.items():
+                signal.signal(number, handler)

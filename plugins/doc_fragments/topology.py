@@ -18,7 +18,9 @@ options:
     type: str
     required: true
   root:
-    description: Directory on the hosts below which topologies keep their state. A leading C(~) is the home of the user there.
+    description:
+      - Directory on the hosts below which topologies keep their state.
+      - A leading C(~) is the home of the user there.
     type: str
     default: ~/.local/share/dtf-cluster
   host:
@@ -37,7 +39,8 @@ options:
     choices: [process]
   owner:
     description:
-      - Who asks for the topology. One that exists with another owner is never changed, so two that claim one name meet in an error.
+      - Who asks for the topology.
+      - One that exists with another owner is never changed, so two that claim one name meet in an error.
     type: str
     default: site
   run_label:

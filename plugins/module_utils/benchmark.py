@@ -99,7 +99,7 @@ def _cell_record(topology: Topology, runs: Sequence[Mapping[str, object]]) -> di
         "test_accuracy": stats.summary([training["test_accuracy"] for training in trainings]),
         "wall_seconds": stats.summary([float(str(run["wall_seconds"])) for run in good]),
         "phases": {name: stats.summary([part[name] for part in phases])["mean"] for name in stats.PHASES},
-        "restarts": sum(int(task["restarts"]) for run in good for task in run["tasks"]),  # type: ignore[attr-defined]
+        "restarts": sum(_restarts(run) for run in good),
         "crowded": _crowded(good),
     }
 
@@ -116,8 +116,13 @@ def _run_record(run: Mapping[str, object]) -> dict[str, object]:
         "test_accuracy": training["test_accuracy"],
         "wall_seconds": run["wall_seconds"],
         "phases": run["phases"],
-        "restarts": sum(int(task["restarts"]) for task in run["tasks"]),  # type: ignore[attr-defined]
+        "restarts": _restarts(run),
     }
+
+
+def _restarts(run: Mapping[str, object]) -> int:
+    tasks: Sequence[Mapping[str, int]] = run["tasks"]  # type: ignore[assignment]
+    return sum(task["restarts"] for task in tasks)
 
 
 def _crowded(runs: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
@@ -146,9 +151,8 @@ def _one_worker_seconds(
 
 
 def _notes(topology: Topology, record: Mapping[str, object], base: float | None) -> list[str]:
-    notes = []
-    for host in record["crowded"]:  # type: ignore[attr-defined]
-        notes.append("{tasks} tasks share the {cores} cores of {host}".format(**host))
+    crowded: Sequence[Mapping[str, object]] = record["crowded"]  # type: ignore[assignment]
+    notes = ["{tasks} tasks share the {cores} cores of {host}".format(**host) for host in crowded]
     if record["restarts"]:
         notes.append("{} task restarts stand inside these times".format(record["restarts"]))
     if record["failed"]:
@@ -171,8 +175,8 @@ def table(document: Mapping[str, object]) -> str:
     rows = [[*(str(record["cell"][word]) for word in varying), *_measures(record)] for record in records]  # type: ignore[index]
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     lines = ["{}: {}".format(document["name"], ", ".join("{} {}".format(*pair) for pair in shared.items()))]
-    for row in [header, ["-" * width for width in widths], *rows]:
-        lines.append("  ".join(cell.rjust(width) for cell, width in zip(row, widths)))
+    ruled = [header, ["-" * width for width in widths], *rows]
+    lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in ruled]
     return "\n".join(lines + _remarks(records, varying))
 
 

@@ -144,8 +144,8 @@ def _refuse_foreign_claim(desired: Topology, before: Topology, live: HostState) 
     if before.owner != desired.owner:
         raise ActionFailed(
             "name_claimed",
-            f"topology {desired.name!r} is claimed by {before.owner!r} (run {live.run_id} on {live.host}, {live.phase}) and cannot be changed by {desired.owner!r}: choose another "
-            "name, or remove that one first",
+            f"topology {desired.name!r} is claimed by {before.owner!r} (run {live.run_id} on {live.host}, {live.phase}"
+            f") and cannot be changed by {desired.owner!r}: choose another name, or remove that one first",
             owner=before.owner,
         )
 

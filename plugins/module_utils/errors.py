@@ -8,6 +8,7 @@ This module util is private to the collection.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 
@@ -24,6 +25,11 @@ class Problem:
     field: str
     value: object
     accepted: str
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, object]) -> Problem:
+        """Read a problem that travelled between hosts."""
+        return cls(str(document["field"]), document["value"], str(document["accepted"]))
 
     def __str__(self) -> str:
         return f"{self.field}: {self.value!r} is not valid, accepted: {self.accepted}"

@@ -142,7 +142,7 @@ def cell_of(topology: Topology) -> dict[str, object]:
 
 def _value_problems(word: str, candidates: Sequence[object]) -> list[Problem]:
     """Return what is wrong with each value of a word alone."""
-    problems = []
+    problems: list[Problem] = []
     for value in candidates:
         try:
             Topology.from_params(with_words(_PLACEHOLDER, {word: value}))

@@ -144,7 +144,7 @@ def start(topology: Topology, host: str, run: Run, current: Mapping[str, object]
     # By way of its loader, since a module travels in an archive.
     script.write_text(inspect.getsource(supervisor_module), encoding="utf-8")
     # -I keeps the user's environment out of the supervisor; the tasks still inherit it.
-    with open(str(place / "supervisor.log"), "ab") as log:
+    with (place / "supervisor.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-I", str(script), str(place)],
             stdin=subprocess.DEVNULL,
@@ -190,9 +190,9 @@ def stop(state: HostState, root: str) -> None:
     identity = read_json(run / "supervisor.json")
     lifecycle = state.spec["lifecycle"]
     grace = float(lifecycle["stop_grace_seconds"])  # type: ignore[index]
-    if identity is not None and send_signal(identity, signal.SIGTERM):
-        if not _wait_until_gone(identity, grace + STOP_MARGIN_SECONDS):
-            send_signal(identity, signal.SIGKILL)
+    asked = identity is not None and send_signal(identity, signal.SIGTERM)
+    if identity is not None and asked and not _wait_until_gone(identity, grace + STOP_MARGIN_SECONDS):
+        send_signal(identity, signal.SIGKILL)
     # Tasks die with their supervisor; one that was stuck in the kernel or lost its parent is ended here.
     for task in (read_json(run / "status.json") or {}).get("tasks", ()):  # type: ignore[attr-defined]
         if task["pid"] is None or identity is None:
@@ -252,8 +252,8 @@ def obstacles(topology: Topology, state: HostState) -> list[dict[str, object]]:
             _obstacle(
                 "ps.memory_mb, workers.memory_mb",
                 needed,
-                f"at most the {available} MiB available on {state.host} for its {len(own)} tasks; fewer tasks, more hosts, or lower "
-                "memory_mb if you know better",
+                f"at most the {available} MiB available on {state.host} for its {len(own)} tasks; fewer tasks, more "
+                "hosts, or lower memory_mb if you know better",
             )
         )
     return found
@@ -265,9 +265,9 @@ def _obstacle(field: str, value: object, accepted: str) -> dict[str, object]:
 
 def _path_obstacles(topology: Topology) -> list[dict[str, object]]:
     found = []
-    if not os.access(topology.python, os.X_OK) or os.path.isdir(topology.python):
+    if not os.access(topology.python, os.X_OK) or Path(topology.python).is_dir():
         found.append(_obstacle("python", topology.python, "an interpreter that exists on the host and may be executed"))
-    if not os.path.isdir(topology.data_dir):
+    if not Path(topology.data_dir).is_dir():
         found.append(_obstacle("data_dir", topology.data_dir, "a directory that exists on the host"))
     existing = Path(topology.root)
     while not existing.exists():
@@ -320,7 +320,7 @@ def _owner_of_port(port: int) -> str | None:
                 inodes.add(f"socket:[{columns[9]}]")
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if any(os.readlink(str(link)) in inodes for link in (process / "fd").iterdir()):
+            if any(str(link.readlink()) in inodes for link in (process / "fd").iterdir()):
                 line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
                 return f"process {process.name} ({_short_command(line)})"
         except OSError:

@@ -74,7 +74,7 @@ def _rate(chief: Sequence[Event]) -> float | None:
 
 def duration(seconds: float) -> str:
     """Return a time as people read it: ``42 s``, ``3 min 05 s``, ``2 h 07 min``."""
-    whole = int(round(seconds))
+    whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:

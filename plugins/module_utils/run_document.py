@@ -79,7 +79,7 @@ def run_document(
         "created": rfc3339(float(head.state.created or 0)),
         "finished": rfc3339(ended_wall),
         "resumed_from": _resumed_from(head.state, chief),
-        "training": stats.training(chief, training.steps, examples_per_step(topology)),
+        "training": stats.training(chief, training.steps, training.batch_size),
         "phases": {
             name: stats.rounded(seconds)
             for name, seconds in stats.consecutive(
@@ -96,17 +96,9 @@ def run_document(
     }
 
 
-def examples_per_step(topology: Topology) -> int:
-    """Return how many examples one global step consumes: with aggregation each step takes several batches."""
-    training = topology.training
-    if not training.sync:
-        return training.batch_size
-    return training.batch_size * (training.replicas_to_aggregate or topology.workers.replicas)
-
-
 def rfc3339(wall: float) -> str:
     """Return a moment in UTC with milliseconds."""
-    milliseconds = int(round(wall * 1000))
+    milliseconds = round(wall * 1000)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000)) + f".{milliseconds % 1000:03d}Z"
 
 

@@ -170,21 +170,25 @@ class Reader:
         self.problems: list[Problem] = []
 
     def problem(self, name: str, value: object, accepted: str) -> None:
+        """Note that a value is not accepted."""
         self.problems.append(Problem(name, value, accepted))
 
     def text(self, name: str, value: object, pattern: str, accepted: str, default: str) -> str:
+        """Return a string that matches a pattern, else the default."""
         if isinstance(value, str) and re.fullmatch(pattern, value):
             return value
         self.problem(name, value, accepted)
         return default
 
     def choice(self, name: str, value: object, choices: Sequence[str]) -> str:
+        """Return one of the choices, the first if it is none of them."""
         if isinstance(value, str) and value in choices:
             return value
         self.problem(name, value, "one of " + ", ".join(choices))
         return choices[0]
 
     def integer(self, name: str, value: object, minimum: int, maximum: int) -> int:
+        """Return a whole number between bounds; text that is one counts."""
         accepted = f"a whole number from {minimum} to {maximum}"
         number = value
         if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]+\s*", value):
@@ -195,6 +199,7 @@ class Reader:
         return number
 
     def number(self, name: str, value: object, minimum: float, maximum: float, above: bool = False) -> float:
+        """Return a finite number between bounds; text that is one counts."""
         accepted = "a number {} {:g} and at most {:g}".format("above" if above else "from", minimum, maximum)
         number: float | None = None
         if not isinstance(value, bool) and isinstance(value, (int, float, str)):
@@ -209,6 +214,7 @@ class Reader:
         return number
 
     def boolean(self, name: str, value: object) -> bool:
+        """Return a truth value; the usual words for one count."""
         words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         if isinstance(value, bool):
             return value
@@ -218,6 +224,7 @@ class Reader:
         return False
 
     def mapping(self, name: str, value: object, known: Sequence[str]) -> Mapping[str, object]:
+        """Return a mapping's entries that are given, noting those that are not known."""
         if value is None:
             return {}
         if not isinstance(value, Mapping):
@@ -338,47 +345,44 @@ def _read_lifecycle(reader: Reader, value: object) -> Lifecycle:
 
 def _cross_checks(topology: Topology) -> list[Problem]:
     """Return the problems that only two fields together show."""
+    return _host_problems(topology.hosts) + _port_problems(topology) + _training_problems(topology)
+
+
+def _host_problems(hosts: Sequence[Host]) -> list[Problem]:
     problems = []
-    names = [host.name for host in topology.hosts]
+    names, addresses = [host.name for host in hosts], [host.address for host in hosts]
     if len(set(names)) < len(names):
         problems.append(Problem("hosts", names, "each host once"))
-    addresses = [host.address for host in topology.hosts]
     if len(set(addresses)) < len(addresses):
         problems.append(Problem("hosts", addresses, "an address of its own for each host"))
-    for name, group in (("ps", topology.ps), ("workers", topology.workers)):
-        if group.port + group.replicas - 1 > 65535:
-            problems.append(Problem(name + ".port", group.port, "port + replicas - 1 at most 65535"))
-    low, high = sorted((topology.ps, topology.workers), key=lambda group: group.port)
+    return problems
+
+
+def _port_problems(topology: Topology) -> list[Problem]:
+    ps, workers = topology.ps, topology.workers
+    problems = [
+        Problem(name + ".port", group.port, "port + replicas - 1 at most 65535")
+        for name, group in (("ps", ps), ("workers", workers))
+        if group.port + group.replicas - 1 > 65535
+    ]
+    low, high = sorted((ps, workers), key=lambda group: group.port)
     if low.port + low.replicas > high.port:
-        problems.append(
-            Problem(
-                "ps.port, workers.port",
-                (topology.ps.port, topology.workers.port),
-                f"ranges that do not overlap ({topology.ps.replicas} ps and {topology.workers.replicas} workers, one port a task)",
-            )
-        )
+        accepted = f"ranges that do not overlap ({ps.replicas} ps and {workers.replicas} workers, one port a task)"
+        problems.append(Problem("ps.port, workers.port", (ps.port, workers.port), accepted))
+    return problems
+
+
+def _training_problems(topology: Topology) -> list[Problem]:
+    problems = []
+    training, workers = topology.training, topology.workers.replicas
     if topology.ps.gpus:
         problems.append(Problem("ps.gpus", topology.ps.gpus, "0: a parameter server uses no GPU"))
-    training = topology.training
-    if training.replicas_to_aggregate is not None:
-        if not training.sync:
-            problems.append(
-                Problem("training.replicas_to_aggregate", training.replicas_to_aggregate, "only with training.sync")
-            )
-        elif training.replicas_to_aggregate > topology.workers.replicas:
-            problems.append(
-                Problem(
-                    "training.replicas_to_aggregate",
-                    training.replicas_to_aggregate,
-                    f"at most workers.replicas ({topology.workers.replicas})",
-                )
-            )
+    aggregate = training.replicas_to_aggregate
+    if aggregate is not None and not training.sync:
+        problems.append(Problem("training.replicas_to_aggregate", aggregate, "only with training.sync"))
+    if aggregate is not None and training.sync and aggregate > workers:
+        problems.append(Problem("training.replicas_to_aggregate", aggregate, f"at most workers.replicas ({workers})"))
     if training.profile == "thesis" and training.communication_interval > 1:
-        problems.append(
-            Problem(
-                "training.communication_interval",
-                training.communication_interval,
-                "1 with profile thesis, which exchanges gradients on every step",
-            )
-        )
+        accepted = "1 with profile thesis, which exchanges gradients on every step"
+        problems.append(Problem("training.communication_interval", training.communication_interval, accepted))
     return problems

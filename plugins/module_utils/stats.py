@@ -74,13 +74,13 @@ def consecutive(
     return lengths
 
 
-def training(chief: Sequence[Event], target_step: int, examples_per_step: int) -> dict[str, object]:
+def training(chief: Sequence[Event], target_step: int, batch_size: int) -> dict[str, object]:
     """Return the training's measures from the chief's events.
 
     Args:
         chief: the chief's events in order.
         target_step: the global step asked for.
-        examples_per_step: examples one global step consumes.
+        batch_size: examples of one global step, which counts the batches learnt from, also in synchronous training.
 
     Returns:
         the ``training`` part of a run document; what never happened is ``None``.
@@ -100,7 +100,7 @@ def training(chief: Sequence[Event], target_step: int, examples_per_step: int) -
         "global_step_last": step_last,
         "target_step": target_step,
         "steps_per_second": rounded(rate),
-        "examples_per_second": rounded(rate * examples_per_step if rate is not None else None),
+        "examples_per_second": rounded(rate * batch_size if rate is not None else None),
         "test_accuracy": evaluated[-1].number("test_accuracy") if evaluated else None,
         "test_loss": evaluated[-1].number("test_loss") if evaluated else None,
         "clock": "chief monotonic",

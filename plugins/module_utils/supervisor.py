@@ -207,7 +207,7 @@ class Supervisor:
                 stderr=log,
                 env=environment,
                 start_new_session=True,
-                preexec_fn=in_child,
+                preexec_fn=in_child,  # noqa: PLW1509  the supervisor has one thread
             )
         except OSError as error:
             os.write(log, f"cannot start {task.argv[0]}: {error}\n".encode())

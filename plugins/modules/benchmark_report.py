@@ -11,7 +11,8 @@ module: benchmark_report
 short_description: Summarise the runs of a benchmark
 version_added: 0.1.0
 description:
-  - Reads the plan and the run documents of a benchmark and writes C(benchmark.json), C(runs.csv), C(cells.csv) and C(summary.txt) beside them.
+  - Reads the plan and the run documents of a benchmark and writes C(benchmark.json), C(runs.csv), C(cells.csv) and
+    C(summary.txt) beside them.
   - Everything written is a function of the plan and the run documents, so that deleted files come back the same.
   - Run it on the controller. The table is shown on the terminal.
 author:
@@ -66,6 +67,7 @@ path:
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -73,6 +75,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.benchmark import benchmark_document, cells_csv, runs_csv, table
 from ..module_utils.benchmark_directory import read_plan, read_runs, read_text, write_text
 from ..module_utils.spec import Topology
+
+
+def planned_topologies(plan: Mapping[str, object]) -> list[Topology]:
+    """Return the cells of a plan, in its order."""
+    entries: list[dict[str, object]] = plan["topologies"]  # type: ignore[assignment]
+    return [Topology.from_params(entry) for entry in entries]
 
 
 def main() -> None:
@@ -85,13 +93,14 @@ def main() -> None:
         supports_check_mode=True,
     )
     directory = Path(module.params["results_dir"]).expanduser()
-    plan = read_plan(directory)
-    if plan is None:
-        if module.check_mode:
-            module.exit_json(changed=False, benchmark=None, table="", path=None)
+    plan = read_plan(directory) or {}
+    if not plan and module.check_mode:
+        module.exit_json(changed=False, benchmark=None, table="", path=None)
+    if not plan:
         module.fail_json(msg=f"there is no plan.json in {directory}: run the benchmark first")
-    topologies = [Topology.from_params(entry) for entry in plan["topologies"]]
-    document = benchmark_document(module.params["name"], topologies, plan["repeats"], read_runs(directory))
+    topologies = planned_topologies(plan)
+    repeats = int(str(plan["repeats"]))
+    document = benchmark_document(module.params["name"], topologies, repeats, read_runs(directory))
     texts = {
         "benchmark.json": json.dumps(document, indent=2) + "\n",
         "runs.csv": runs_csv(document),

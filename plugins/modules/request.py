@@ -11,8 +11,8 @@ module: request
 short_description: Check what the command line asks for, before anything happens
 version_added: 0.1.0
 description:
-  - Checks the words of the command line (C(-e workers=8)), their values and combinations, unknown and misspelt extra variables,
-    and whether results can be written, and reports every problem in one message.
+  - Checks the words of the command line (C(-e workers=8)), their values and combinations, unknown and misspelt extra
+    variables, and whether results can be written, and reports every problem in one message.
   - Runs on the controller and changes nothing.
 author:
   - The dtf.cluster team (@dtf-cluster)
@@ -43,7 +43,7 @@ options:
     description: Directory on the controller that results will be written to. It need not exist yet.
     type: str
   accepted_variables:
-    description: Extra variables of your own that are passed on the command line and must not be taken for misspelt words.
+    description: Extra variables of your own, which must not be taken for misspelt words.
     type: list
     elements: str
     default: []

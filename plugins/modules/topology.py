@@ -14,7 +14,8 @@ description:
   - Starts, changes, stops and removes the tasks of one distributed training on the host the module runs on.
   - Run it on every host of O(hosts). Each starts the tasks that are dealt to it, under a small supervisor that restarts
     lost tasks and outlives Ansible.
-  - A change of what is trained or where is a planned re-roll (checkpoint, stop, new host lists, resume). Tasks with different host lists never run at once.
+  - A change of what is trained or where is a planned re-roll (checkpoint, stop, new host lists, resume).
+    Tasks with different host lists never run at once.
   - A finished topology that is applied again unchanged stays as it is.
 author:
   - The dtf.cluster team (@dtf-cluster)
@@ -72,7 +73,11 @@ topology:
   returned: always
   type: dict
   sample:
-    {host: localhost, name: demo, phase: running, run_id: 20260102t030405-a1b2c3, tasks: [{role: ps, index: 0, state: running}]}
+    host: localhost
+    name: demo
+    phase: running
+    run_id: 20260102t030405-a1b2c3
+    tasks: [{role: ps, index: 0, state: running}]
 plan:
   description: What was done, or would be, and why.
   returned: always
@@ -91,6 +96,7 @@ failure:
 """
 
 import time
+from collections.abc import Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -171,7 +177,7 @@ def refuse_obstacles(module: AnsibleModule, topology: Topology, states: list[Hos
 
     In check mode what earlier tasks would have put in place is only worth a warning.
     """
-    problems = [Problem(**problem) for state in states for problem in state.problems]
+    problems = [Problem.from_dict(problem) for state in states for problem in state.problems]
     if module.check_mode:
         for problem in problems:
             if problem.field in PREPARED_FIELDS:
@@ -215,7 +221,7 @@ def apply(topology: Topology, plan: drift.Plan, states: list[HostState], own: Ho
 
 
 def result(
-    plan: drift.Plan, before: HostState, after: HostState, wanted: dict[str, object] | None
+    plan: drift.Plan, before: HostState, after: HostState, wanted: Mapping[str, object] | None
 ) -> dict[str, object]:
     """Return the module's result, whose shape does not depend on what happened."""
     old = {"specification": before.spec or {}, "running": list(plan.stop)}

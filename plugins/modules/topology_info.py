@@ -12,8 +12,8 @@ short_description: Look at a TensorFlow parameter-server/worker topology
 version_added: 0.1.0
 description:
   - Returns what the host it runs on knows of a topology, in the shape of M(dtf.cluster.topology).
-  - With the options that describe a wanted topology it also returns what would keep that one from starting on this host,
-    such as a busy port or too little memory.
+  - With the options that describe a wanted topology it also returns what would keep that one from starting on this
+    host, such as a busy port or too little memory.
 author:
   - The dtf.cluster team (@dtf-cluster)
 attributes:
@@ -45,12 +45,17 @@ topology:
   returned: always
   type: dict
   sample:
-    {host: localhost, name: demo, phase: succeeded, run_id: 20260102t030405-a1b2c3, tasks: [{role: ps, index: 0, state: done}], problems: []}
+    host: localhost
+    name: demo
+    phase: succeeded
+    run_id: 20260102t030405-a1b2c3
+    tasks: [{role: ps, index: 0, state: done}]
+    problems: []
 failure:
   description: What went wrong, for programs.
   returned: failure
   type: dict
-  sample: {code: invalid_input, problems: [{field: hosts, value: [], accepted: "a list of at least one {name, address}"}]}
+  sample: {code: invalid_input, problems: [{field: name, value: UP, accepted: lower-case letters}]}
 """
 
 from dataclasses import replace

@@ -16,8 +16,10 @@ version_added: 0.1.0
 description:
   - Waits until the run of a topology has ended, with live progress on the terminal, and writes its run document, logs,
     events, exported model and checkpoint below O(results_dir) on the controller.
-  - Run it on every host of the topology, in one task. All of them wait at once, so C(forks) must not be smaller than their number.
-  - Fails within seconds of a task that cannot recover, with its cause and last log lines. The document is written then too.
+  - Run it on every host of the topology, in one task. All of them wait at once, so C(forks) must not be smaller than
+    their number.
+  - Fails within seconds of a task that cannot recover, with its cause and last log lines. The document is written then
+    too.
   - Interrupted with Ctrl-C it stops the topology's tasks, with a checkpoint, before it leaves.
 author:
   - The dtf.cluster team (@dtf-cluster)
@@ -105,8 +107,8 @@ failure:
   sample: {code: data, message: worker 0 ended with exit code 66, details: {task: worker-0}}
 """
 
-import os
 import tarfile
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -121,7 +123,7 @@ KEPT = ("logs", "checkpoint", "export", "summaries")
 def look(root: str, name: str, host: str) -> dict[str, object]:
     """Return the host's view, where its run lies, and the stamps a run document is made of."""
     state = processes.observe(root, name, host)
-    found = {"topology": state.as_dict(), "environment": processes.host_environment()}
+    found: dict[str, object] = {"topology": state.as_dict(), "environment": processes.host_environment()}
     if state.run_id is None:
         return found
     run = TopologyDirectory(root, name).run(state.run_id)
@@ -136,11 +138,11 @@ def collect(run_dir: str, archive: str) -> None:
     """Pack what the run left on this host into an archive the controller can fetch."""
     with tarfile.open(archive, "w") as packed:
         for part in KEPT:
-            path = os.path.join(run_dir, part)
-            if os.path.isdir(path):
+            path = Path(run_dir) / part
+            if path.is_dir():
                 packed.add(path, arcname=part)
     # The connection's user may be another one than the one the module runs as.
-    os.chmod(archive, 0o644)
+    Path(archive).chmod(0o644)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 #: Between two lines where no terminal refreshes one.
 LINE_INTERVAL_SECONDS = 5.0
@@ -22,7 +23,7 @@ def controller_has_terminal() -> bool:
     A worker process has none of its own: its standard streams are the null device, so the parent's are looked at.
     """
     try:
-        target = os.readlink(f"/proc/{os.getppid()}/fd/1")
+        target = str(Path(f"/proc/{os.getppid()}/fd/1").readlink())
     except OSError:
         return False
     return target.startswith(("/dev/pts/", "/dev/tty", "/dev/console"))

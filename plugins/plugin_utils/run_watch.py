@@ -14,6 +14,7 @@ import json
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..module_utils.events import Event, parse_line
 
@@ -32,9 +33,14 @@ class Look:
         message: what the connection said if it did not.
     """
 
-    status: dict[str, object] | None
+    status: dict[str, Any] | None
     reached: bool = True
     message: str = ""
+
+    @property
+    def tasks(self) -> list[dict[str, Any]]:
+        """The supervisor's records of this host's tasks."""
+        return list(self.status["tasks"]) if self.status is not None else []
 
     @property
     def finished(self) -> bool:

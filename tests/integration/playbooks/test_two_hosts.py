@@ -23,7 +23,7 @@ def ip(*arguments: str) -> None:
 
 
 @pytest.fixture
-def wired(tmp_path: Path) -> Iterator[dict[str, str]]:
+def wired() -> Iterator[dict[str, str]]:
     """Two namespaces joined by a cable; yields the namespace of each host."""
     tag = f"{os.getpid() % 10000}"
     spaces = {name: f"dtf-{name}-{tag}" for name in NAMES}

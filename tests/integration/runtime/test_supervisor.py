@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.dtf.cluster.plugins.module_utils import processes
 from ansible_collections.dtf.cluster.plugins.module_utils.supervisor import process_identity
 

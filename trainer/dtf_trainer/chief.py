@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .events import EventLog
     from .flags import TaskConfig
     from .lifecycle import Progress
-    from .steps import Outcome, Status, Stepper
+    from .steps import Outcome, Stepper
     from .tf_api import Api, Session
 
 BARRIER_POLL_SECONDS: Final = 0.02
@@ -176,16 +176,6 @@ class Chief:
         made = self._checkpoint(values, released=True)
         size = checkpoints.write(self._path, made)
         self._log.emit("checkpoint", global_step=made.global_step, file=str(self._path), bytes=size, reason=reason)
-
-    def say_target(self, status: Status) -> None:
-        """Say that the target is reached: the end of the training time."""
-        self._log.emit(
-            "target",
-            global_step=status.global_step,
-            local_steps=status.worker_steps[0],
-            worker_steps=list(status.worker_steps),
-            carried_steps=status.carried_steps,
-        )
 
     def take_home(self, session: Session, stepper: Stepper | None) -> None:
         """Get the final state: after this, no ps is needed any more. ``stepper`` is what trained here, if anything."""

@@ -143,8 +143,8 @@ class Worker:
             trained = status.global_step < self._target
             if trained:
                 status = self._train(session, self._pass_barrier(session, self._prepare(session, status)))
+            self._say_target(status)
             if self._chief is not None:
-                self._chief.say_target(status)
                 self._chief.take_home(session, self._stepper if trained else None)
         except self._api.OpError as problem:
             if getattr(problem, "error_code", None) in _NOT_A_PEERS_FAULT:
@@ -155,6 +155,16 @@ class Worker:
             self._chief.finish()
         self._say_farewell(session)
         return exit_codes.DONE
+
+    def _say_target(self, status: Status) -> None:
+        """Say that the target is reached; by the chief's word the training time ends."""
+        self._log.emit(
+            "target",
+            global_step=status.global_step,
+            local_steps=status.worker_steps[self._config.task_index],
+            worker_steps=list(status.worker_steps),
+            carried_steps=status.carried_steps,
+        )
 
     def _serve(self) -> str:
         config = self._config
@@ -244,6 +254,7 @@ class Worker:
             woken = self._read_status(session)
             self._check_generation(woken)
             if woken.released:
+                self._log.emit("released", global_step=woken.global_step)
                 return woken
 
     def _train(self, session: Session, status: Status) -> Status:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 CHAINS: Final = (20, 5, 1)
 """How many steps that each talk to the ps a run may make."""
 
-SETTLING: Final = 4
+SETTLING: Final = 12
 """Rounds become shorter when fewer than this many of them are left for every worker; see :class:`Rounds`."""
 
 UNROLLED: Final = 50

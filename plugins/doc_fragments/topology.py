@@ -25,8 +25,8 @@ options:
     default: ~/.local/share/dtf-cluster
   host:
     description:
-      - The inventory name of the host the module runs on, one of O(hosts).
-      - May be left out where the topology has one host.
+      - The inventory name of the host the module runs on, one of those the topology has.
+      - May be left out where the topology has one host only.
     type: str
 """
 

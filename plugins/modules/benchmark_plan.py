@@ -29,7 +29,7 @@ options:
     required: true
   results_dir:
     description: Directory of the benchmark's results, with one folder a run.
-    type: str
+    type: path
     required: true
   base:
     description: The topology to measure, as M(dtf.cluster.topology) takes it. The words are laid over it.
@@ -89,14 +89,14 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "results_dir": {"type": "str", "required": True},
+            "results_dir": {"type": "path", "required": True},
             "base": {"type": "dict", "required": True},
             "words": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
     params = module.params
-    directory = Path(params["results_dir"]).expanduser()
+    directory = Path(params["results_dir"])
     try:
         request, problems = read_words(params["words"], params["base"], sweep=True)
         if problems:

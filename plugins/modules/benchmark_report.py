@@ -34,7 +34,7 @@ options:
     required: true
   results_dir:
     description: Directory of the benchmark's results.
-    type: str
+    type: path
     required: true
 seealso:
   - module: dtf.cluster.benchmark_plan
@@ -88,11 +88,11 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "results_dir": {"type": "str", "required": True},
+            "results_dir": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
-    directory = Path(module.params["results_dir"]).expanduser()
+    directory = Path(module.params["results_dir"])
     plan = read_plan(directory) or {}
     if not plan and module.check_mode:
         module.exit_json(changed=False, benchmark=None, table="", path=None)

@@ -38,6 +38,9 @@ CHAINS: Final = (20, 5, 1)
 SETTLING: Final = 12
 """Rounds become shorter when fewer than this many of them are left for every worker; see :class:`Rounds`."""
 
+PIECES: Final = (1, 8, 50)
+"""The lengths that a round is put together from if it is not made in one run."""
+
 UNROLLED: Final = 50
 """How many local steps a graph holds at most."""
 
@@ -464,7 +467,7 @@ class Rounds:
         self._fetches = {number: self._rounds(feed, exchange, replica, number) for number in lengths}
         self._pull = replica.take(exchange.pull(never))
         self._pieces = {}
-        for length in {1, UNROLLED} if interval > UNROLLED else {1}:
+        for length in (size for size in PIECES if size == 1 or size < interval):
             indices = feed.indices(length)
             loss, after = replica.steps(feed.rows(indices, length), [])
             self._pieces[length] = (indices, [loss, *after])

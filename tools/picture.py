@@ -36,24 +36,29 @@ def draw(document: dict[str, Any], target: Path) -> None:
         left.bar(labels, heights, bottom=bottoms, label=name, color=colour, width=0.6)
         bottoms = [bottom + height for bottom, height in zip(bottoms, heights, strict=True)]
     left.set(xlabel="workers", ylabel="seconds from created to exit (mean)", title="Where the time goes")
-    left.legend(frameon=False, fontsize="small")
+    left.set_ylim(top=1.35 * max(bottoms))
+    left.legend(frameon=False, fontsize="small", ncols=2, loc="upper center")
 
-    for cell, label in zip(cells, labels, strict=True):
+    workers = [cell["cell"]["workers"] for cell in cells]
+    for cell, count in zip(cells, workers, strict=True):
         for run in cell["runs"]:
             if run["state"] == "succeeded":
-                right.plot(label, run["steps_per_second"], "o", color="#0072B2", alpha=0.5)
+                right.plot(count, run["steps_per_second"], "o", color="#0072B2", alpha=0.5)
     means = [cell["steps_per_second"]["mean"] for cell in cells]
-    right.plot(labels, means, "-", color="#0072B2", label="measured (every run a dot)")
-    ideal = [means[0] * cell["cell"]["workers"] / cells[0]["cell"]["workers"] for cell in cells]
-    right.plot(labels, ideal, "--", color="#999999", label="ideal")
+    right.plot(workers, means, "-", color="#0072B2", label="measured (every run a dot)")
+    ideal = [means[0] * count / workers[0] for count in workers]
+    right.plot(workers, ideal, "--", color="#999999", label="ideal")
     right.set(xlabel="workers", ylabel="global steps a second", title="What more workers bring")
+    right.set_xticks(workers, labels)
     right.set_ylim(bottom=0)
     right.legend(frameon=False, fontsize="small")
 
-    first, count = cells[0]["cell"], cells[0]["training_seconds"]["n"]
+    first, repeats = cells[0]["cell"], cells[0]["training_seconds"]["n"]
+    interval = first["communication_interval"]
+    every = "each step" if interval == 1 else f"{interval} steps"
     figure.suptitle(
         f"MNIST, {first['hidden_units']} hidden units, batch {first['batch_size']}, {first['steps']:,} steps, "
-        f"{first['ps']} ps, exchange every {first['communication_interval']} steps, n={count}",
+        f"{first['ps']} ps, exchange after {every}, n={repeats}",
         fontsize="medium",
     )
     target.parent.mkdir(parents=True, exist_ok=True)

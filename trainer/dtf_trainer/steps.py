@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 CHAINS: Final = (20, 5, 1)
 """How many steps that each talk to the ps a run may make."""
 
-SETTLING: Final = 12
+SETTLING: Final = 6
 """Rounds become shorter when fewer than this many of them are left for every worker; see :class:`Rounds`."""
 
 PIECES: Final = (1, 8, 50)
-"""The lengths that a round is put together from if it is not made in one run."""
+"""The lengths that a round is put together from if it is too long to be made in one run."""
 
 UNROLLED: Final = 50
 """How many local steps a graph holds at most."""
@@ -444,8 +444,8 @@ class Rounds:
     """Asynchronous training in rounds: pull, N steps on the worker's own replica, push the difference.
 
     A run makes one round or, if rounds are short, several. Towards the target rounds become shorter, down to a step:
-    what several workers add at once swings around the minimum, and the swing must not be what is left at the end. A
-    shortened round takes several runs, so that any length needs no graph of its own.
+    what several workers add at once swings around the minimum, and the swing must not be what is left at the end. A few
+    shortened lengths have a run of their own; rounds too long for one run are put together from pieces, of any length.
 
     The slots are the worker's own and live with its process. The chief copies its slots to the ps for every checkpoint;
     a worker that starts takes its first slots from there. So a run can be resumed with another interval, or none.
@@ -463,8 +463,8 @@ class Rounds:
         self._placeholders: dict[int, Tensor] = {}
         self._whole: dict[int, Run] = {}
         self._steps: dict[int, Run] = {}
-        lengths = sorted({max(1, 2 * CHAINS[0] // interval), 1}) if interval <= UNROLLED else []
-        self._fetches = {number: self._rounds(feed, exchange, replica, number) for number in lengths}
+        plans = _plans(interval) if interval <= UNROLLED else []
+        self._fetches = {sum(plan): self._rounds(feed, exchange, replica, plan) for plan in plans}
         self._pull = replica.take(exchange.pull(never))
         self._pieces = {}
         for length in (size for size in PIECES if size == 1 or size < interval):
@@ -479,17 +479,19 @@ class Rounds:
         self.bytes_per_step = 2.0 * sum(exchange.traffic) / interval
         self._publishing = replica.publishing()
 
-    def _rounds(self, feed: Feed, exchange: Exchange, replica: Replica, number: int) -> list[Tensor]:
-        length = number * self._interval
-        self._placeholders[number] = indices = feed.indices(length)
+    def _rounds(self, feed: Feed, exchange: Exchange, replica: Replica, plan: tuple[int, ...]) -> list[Tensor]:
+        length = sum(plan)
+        self._placeholders[length] = indices = feed.indices(length)
         rows = feed.rows(indices, length)
         after: list[list[Tensor]] = [[] for _ in range(self._state.servers)]
         loss: Tensor = None
-        for first in range(0, length, self._interval):
+        first = 0
+        for steps in plan:
             taken = replica.take(exchange.pull(after))
-            loss, stepped = replica.steps(rows[first : first + self._interval], taken)
+            loss, stepped = replica.steps(rows[first : first + steps], taken)
             after = exchange.add(exchange.push(replica.difference(stepped)))
-            after[0] = [exchange.count(self._interval, after[0])]
+            after[0] = [exchange.count(steps, after[0])]
+            first += steps
         return [self._state.status(after[0]), loss, *(op for ops in after for op in ops)]
 
     def warm_up(self, session: Session, start: int) -> None:
@@ -502,16 +504,15 @@ class Rounds:
         for length, (indices, fetches) in self._pieces.items():
             self._steps[length] = Run(session, fetches, indices, [self._replica.rates])
         self._session.run(self._push, {self._taken: 0})
-        for number, fetches in self._fetches.items():
-            self._whole[number] = Run(session, fetches, self._placeholders[number], rates)
+        for length, fetches in self._fetches.items():
+            self._whole[length] = Run(session, fetches, self._placeholders[length], rates)
 
     def advance(self, left: int) -> Outcome:
-        """Make as many whole rounds as a run has and this worker's share allows, or a short one."""
+        """Make the longest run of rounds that this worker's share of what is left allows."""
         share = max(1, math.ceil(left / (SETTLING * self._workers)))
-        for number in sorted(self._whole, reverse=True):
-            length = number * self._interval
+        for length in sorted(self._whole, reverse=True):
             if length <= share:
-                status, loss, *_ = self._whole[number](self._feed.next(length))
+                status, loss, *_ = self._whole[length](self._feed.next(length))
                 return Outcome(steps=length, loss=float(loss), status=Status.of(status))
         return self._short_round(min(share, self._interval))
 
@@ -526,6 +527,13 @@ class Rounds:
     def publish(self) -> None:
         """Copy this worker's slots to the ps."""
         self._session.run(self._publishing)
+
+
+def _plans(interval: int) -> list[tuple[int, ...]]:
+    """Return the lengths of the rounds of each run: several whole ones, one, and one of each shortened length."""
+    several = max(1, 2 * CHAINS[0] // interval)
+    shortened = {1, *(max(1, interval * part // 3) for part in (1, 2))}
+    return [*((length,) for length in sorted(shortened)), *((interval,) * number for number in sorted({1, several}))]
 
 
 def _pieces(length: int, sizes: list[int]) -> Iterator[int]:

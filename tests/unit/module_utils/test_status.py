@@ -1,0 +1,68 @@
+"""Live state to phase and cause."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.dtf.cluster.plugins.module_utils.status import (
+    HostState,
+    host_phase,
+    overall_cause,
+    overall_phase,
+    tasks_up,
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "alive", "phase"),
+    [
+        (None, True, "running"),
+        (None, False, "lost"),
+        ({"finished": False, "state": "running"}, True, "running"),
+        ({"finished": False, "state": "stopping"}, True, "stopping"),
+        ({"finished": False, "state": "running"}, False, "lost"),
+        ({"finished": True, "state": "succeeded"}, False, "succeeded"),
+        ({"finished": True, "state": "failed"}, False, "failed"),
+        ({"finished": True, "state": "stopped"}, True, "stopped"),
+    ],
+)
+def test_one_host(status: dict[str, object] | None, alive: bool, phase: str) -> None:
+    assert host_phase(status, alive) == phase
+
+
+@pytest.mark.parametrize(
+    ("phases", "overall"),
+    [
+        ("", "absent"),
+        ("absent absent", "absent"),
+        ("running running", "running"),
+        ("succeeded running", "running"),
+        ("succeeded succeeded", "succeeded"),
+        ("succeeded absent", "lost"),
+        ("running lost", "lost"),
+        ("running stopped", "stopped"),
+        ("stopped failed", "failed"),
+        ("absent failed", "failed"),
+        ("lost failed", "failed"),
+    ],
+)
+def test_all_hosts_are_as_far_as_the_worst(phases: str, overall: str) -> None:
+    assert overall_phase([HostState(host="h", name="t", phase=phase) for phase in phases.split()]) == overall
+
+
+def test_a_failure_is_told_before_a_stop_that_followed_from_it() -> None:
+    stopped = HostState(host="a", name="t", phase="stopped", cause={"reason": "stopped"})
+    failed = HostState(host="b", name="t", phase="failed", cause={"reason": "exit_3"})
+    lost = HostState(host="c", name="t", phase="lost")
+    assert overall_cause([stopped, failed]) == {"reason": "exit_3"}
+    assert overall_cause([stopped]) == {"reason": "stopped"}
+    cause = overall_cause([lost])
+    assert cause is not None
+    assert cause["reason"] == "supervisor_lost"
+    assert overall_cause([HostState(host="a", name="t")]) is None
+
+
+def test_a_state_travels_as_plain_values() -> None:
+    state = HostState(host="a", name="t", phase="running", tasks=({"state": "running"}, {"state": "backoff"}))
+    assert HostState.from_dict({**state.as_dict(), "from a later version": 1}) == state
+    assert tasks_up(state.tasks) == 1

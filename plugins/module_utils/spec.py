@@ -14,13 +14,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 
 from .errors import InvalidInput, Problem
 
 NAME_PATTERN = r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?"
-ADDRESS_PATTERN = r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?"
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+ADDRESS_PATTERN = rf"{_LABEL}(\.{_LABEL})*"
 DATASETS = ("mnist", "fashion_mnist", "custom")
 PROFILES = ("fast", "thesis")
 RUNTIMES = ("process",)
@@ -133,9 +134,8 @@ class Topology:
         """
         reader = Reader()
         topology = _read_topology(reader, params)
-        if topology is not None:
-            reader.problems.extend(_cross_checks(topology))
-        if reader.problems or topology is None:
+        reader.problems.extend(_cross_checks(topology, {problem.field for problem in reader.problems}))
+        if reader.problems:
             raise InvalidInput("topology", reader.problems)
         return topology
 
@@ -191,7 +191,7 @@ class Reader:
         """Return a whole number between bounds; text that is one counts."""
         accepted = f"a whole number from {minimum} to {maximum}"
         number = value
-        if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]+\s*", value):
+        if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", value):
             number = int(value)
         if isinstance(number, bool) or not isinstance(number, int) or not minimum <= number <= maximum:
             self.problem(name, value, accepted)
@@ -205,7 +205,7 @@ class Reader:
         if not isinstance(value, bool) and isinstance(value, (int, float, str)):
             try:
                 number = float(value)
-            except ValueError:
+            except (ValueError, OverflowError):
                 number = None
         # NaN compares false with everything, so it fails here as it should
         if number is None or not minimum <= number <= maximum or (above and number == minimum):
@@ -236,17 +236,16 @@ class Reader:
         return {str(key): entry for key, entry in value.items() if entry is not None}
 
 
-def _read_topology(reader: Reader, params: Mapping[str, object]) -> Topology | None:
+def _read_topology(reader: Reader, params: Mapping[str, object]) -> Topology:
     known = [item.name for item in fields(Topology)]
     given = reader.mapping("", params, known)
     path = r"[/~].*"
     path_form = "an absolute path, or one that starts with ~"
-    hosts = _read_hosts(reader, given.get("hosts"))
-    topology = Topology(
+    return Topology(
         name=reader.text(
             "name", given.get("name"), NAME_PATTERN, "1 to 40 lower-case letters, digits and inner hyphens", "invalid"
         ),
-        hosts=hosts,
+        hosts=_read_hosts(reader, given.get("hosts")),
         python=reader.text("python", given.get("python"), path, path_form, "/"),
         data_dir=reader.text("data_dir", given.get("data_dir"), path, path_form, "/"),
         root=reader.text("root", given.get("root"), path, path_form, "/"),
@@ -260,7 +259,6 @@ def _read_topology(reader: Reader, params: Mapping[str, object]) -> Topology | N
         training=_read_training(reader, given.get("training")),
         lifecycle=_read_lifecycle(reader, given.get("lifecycle")),
     )
-    return topology if hosts else None
 
 
 def _read_hosts(reader: Reader, value: object) -> tuple[Host, ...]:
@@ -320,7 +318,7 @@ def _read_training(reader: Reader, value: object) -> Training:
         profile=reader.choice("training.profile", take("profile"), PROFILES),
         seed=reader.integer("training.seed", take("seed"), 0, 2**31 - 1),
         evaluation_interval=reader.integer("training.evaluation_interval", take("evaluation_interval"), 0, 10**12),
-        summary_interval=reader.integer("training.summary_interval", take("summary_interval"), 0, 10**12),
+        summary_interval=reader.integer("training.summary_interval", take("summary_interval"), 1, 10**12),
     )
 
 
@@ -343,46 +341,52 @@ def _read_lifecycle(reader: Reader, value: object) -> Lifecycle:
     )
 
 
-def _cross_checks(topology: Topology) -> list[Problem]:
-    """Return the problems that only two fields together show."""
-    return _host_problems(topology.hosts) + _port_problems(topology) + _training_problems(topology)
+def _cross_checks(topology: Topology, doubtful: Collection[str]) -> list[Problem]:
+    """Return the problems that only several fields together show.
+
+    A doubtful field has a problem of its own and stands at a value that nobody gave: nothing is concluded from it.
+    """
+
+    def is_doubtful(name: str) -> bool:
+        return any(field.startswith(name) or name.startswith(field + ".") for field in doubtful)
+
+    found = [*_host_problems(topology.hosts), *_port_problems(topology), *_training_problems(topology)]
+    return [problem for names, problem in found if not any(map(is_doubtful, names))]
 
 
-def _host_problems(hosts: Sequence[Host]) -> list[Problem]:
-    problems = []
+def _host_problems(hosts: Sequence[Host]) -> Iterator[tuple[tuple[str, ...], Problem]]:
+    """Yield the fields concerned and the problem; so do the two below."""
     names, addresses = [host.name for host in hosts], [host.address for host in hosts]
     if len(set(names)) < len(names):
-        problems.append(Problem("hosts", names, "each host once"))
+        yield ("hosts",), Problem("hosts", names, "each host once")
     if len(set(addresses)) < len(addresses):
-        problems.append(Problem("hosts", addresses, "an address of its own for each host"))
-    return problems
+        yield ("hosts",), Problem("hosts", addresses, "an address of its own for each host")
 
 
-def _port_problems(topology: Topology) -> list[Problem]:
+def _port_problems(topology: Topology) -> Iterator[tuple[tuple[str, ...], Problem]]:
     ps, workers = topology.ps, topology.workers
-    problems = [
-        Problem(name + ".port", group.port, "port + replicas - 1 at most 65535")
-        for name, group in (("ps", ps), ("workers", workers))
-        if group.port + group.replicas - 1 > 65535
-    ]
+    for name, group in (("ps", ps), ("workers", workers)):
+        if group.port + group.replicas - 1 > 65535:
+            accepted = "port + replicas - 1 at most 65535"
+            yield (name + ".port", name + ".replicas"), Problem(name + ".port", group.port, accepted)
     low, high = sorted((ps, workers), key=lambda group: group.port)
     if low.port + low.replicas > high.port:
+        concerned = ("ps.port", "ps.replicas", "workers.port", "workers.replicas")
         accepted = f"ranges that do not overlap ({ps.replicas} ps and {workers.replicas} workers, one port a task)"
-        problems.append(Problem("ps.port, workers.port", (ps.port, workers.port), accepted))
-    return problems
+        yield concerned, Problem("ps.port, workers.port", (ps.port, workers.port), accepted)
 
 
-def _training_problems(topology: Topology) -> list[Problem]:
-    problems = []
+def _training_problems(topology: Topology) -> Iterator[tuple[tuple[str, ...], Problem]]:
     training, workers = topology.training, topology.workers.replicas
     if topology.ps.gpus:
-        problems.append(Problem("ps.gpus", topology.ps.gpus, "0: a parameter server uses no GPU"))
-    aggregate = training.replicas_to_aggregate
+        yield ("ps.gpus",), Problem("ps.gpus", topology.ps.gpus, "0: a parameter server uses no GPU")
+    name, aggregate = "training.replicas_to_aggregate", training.replicas_to_aggregate
     if aggregate is not None and not training.sync:
-        problems.append(Problem("training.replicas_to_aggregate", aggregate, "only with training.sync"))
+        yield (name, "training.sync"), Problem(name, aggregate, "only with training.sync")
     if aggregate is not None and training.sync and aggregate > workers:
-        problems.append(Problem("training.replicas_to_aggregate", aggregate, f"at most workers.replicas ({workers})"))
-    if training.profile == "thesis" and training.communication_interval > 1:
+        accepted = f"at most workers.replicas ({workers})"
+        yield (name, "training.sync", "workers.replicas"), Problem(name, aggregate, accepted)
+    name, interval = "training.communication_interval", training.communication_interval
+    if training.profile == "thesis" and interval > 1:
         accepted = "1 with profile thesis, which exchanges gradients on every step"
-        problems.append(Problem("training.communication_interval", training.communication_interval, accepted))
-    return problems
+        yield (name, "training.profile"), Problem(name, interval, accepted)

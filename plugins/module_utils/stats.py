@@ -33,14 +33,16 @@ PS_ENDS = {"start": "started", "import": "imported", "connect": "serving"}
 def boundaries(events: Sequence[Event], ends: Mapping[str, str]) -> dict[str, float]:
     """Return when each phase of a task ended for good (monotonic seconds of the task's host).
 
-    Up to the first release the *last* attempt counts, since an attempt that failed before it was only waiting; from
-    the release on the first occurrence counts, so that whatever a restart costs stands inside ``train``.
+    Up to the first release (of a parameter server: until it first serves) only the *last* attempt counts, since one
+    that failed before was only waiting; from then on the first occurrence counts, so that whatever a restart costs
+    stands inside ``train``.
     """
-    release = first(events, "released")
-    before = [event for event in events if release is None or event.monotonic <= release.monotonic]
+    settled = first(events, ends.get("barrier", ends["connect"]))
+    before = [event for event in events if settled is None or event.monotonic <= settled.monotonic]
+    newest = [event for event in before if event.attempt == before[-1].attempt]
     found = {}
     for phase, name in ends.items():
-        event = first(events, name) if phase in ("barrier", "train", "export") else last(before, name)
+        event = first(events, name) if phase in ("barrier", "train", "export") else last(newest, name)
         if event is not None:
             found[phase] = event.monotonic
     return found

@@ -72,7 +72,7 @@ def judge(exit_code: int, restarts: int, lifecycle: Mapping[str, float]) -> Verd
         return Verdict("failed", reason=f"exit_{exit_code}")
     if restarts >= lifecycle["restart_limit"]:
         return Verdict("failed", reason="restart_limit")
-    delay = min(LONGEST_BACKOFF_SECONDS, lifecycle["restart_backoff_seconds"] * 2**restarts)
+    delay = min(LONGEST_BACKOFF_SECONDS, lifecycle["restart_backoff_seconds"] * 2.0 ** min(restarts, 60))
     return Verdict("restart", delay=delay)
 
 

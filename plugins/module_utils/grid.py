@@ -143,19 +143,19 @@ def cell_of(topology: Topology) -> dict[str, object]:
 def _value_problems(word: str, candidates: Sequence[object]) -> list[Problem]:
     """Return what is wrong with each value of a word alone."""
     problems: list[Problem] = []
+    seen: list[object] = []
     for value in candidates:
         try:
-            Topology.from_params(with_words(_PLACEHOLDER, {word: value}))
+            meant = cell_of(Topology.from_params(with_words(_PLACEHOLDER, {word: value})))[word]
         except InvalidInput as error:
             field = ".".join(CELL_WORDS[word])
             problems.extend(
                 Problem(word, value, problem.accepted) for problem in error.problems if problem.field == field
             )
-    seen: list[str] = []
-    for value in candidates:
-        if str(value) in seen:
+            continue
+        if meant in seen:
             problems.append(Problem(word, value, "each value once"))
-        seen.append(str(value))
+        seen.append(meant)
     return problems
 
 

@@ -104,7 +104,9 @@ def plan_present(desired: Topology, states: Sequence[HostState]) -> Plan:
         return Plan("none", f"it is as wanted: {phase}")
     _refuse_lost_chief(desired, before)
     lasting = {change.field for change in changes}.isdisjoint(FIELDS_OF_A_CHECKPOINT)
-    resume_run_id = live.run_id if lasting else None
+    # What runs writes a checkpoint when it is stopped; otherwise there is the one on the chief's host, or none.
+    checkpoint = live.run_id if running else states[0].checkpoint_run_id
+    resume_run_id = checkpoint if lasting else None
     if changes:
         reason = "changed: " + ", ".join(change.field for change in changes)
         if not lasting:

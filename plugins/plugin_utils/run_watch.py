@@ -81,6 +81,8 @@ class RunWatch:
 
     def _take(self, log: str) -> None:
         """Add the events of complete lines; a line that is still being written waits for its end."""
+        # A connection with a terminal, as SSH makes one, turns each line's end into two characters.
+        log = log.replace("\r\n", "\n")
         self._offset += len(log.encode("utf-8", errors="surrogateescape"))
         *lines, self._rest = (self._rest + log).split("\n")
         for line in lines:

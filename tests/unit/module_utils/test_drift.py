@@ -24,13 +24,14 @@ UP = {"role": "worker", "index": 0, "state": "running"}
 DONE = {"role": "worker", "index": 0, "state": "done"}
 
 
-def seen(host: str, phase: str, spec: Topology | None = BASE) -> HostState:
-    """Return what a host sees of a run in a phase."""
+def seen(host: str, phase: str, checkpoint: str | None = "r1") -> HostState:
+    """Return what a host sees of run r1 in a phase, and the run whose checkpoint lies there."""
     if phase == "absent":
         return HostState(host=host, name="t")
     tasks = (UP,) if phase == "running" else (DONE,)
-    document = spec.as_dict() if spec else None
-    return HostState(host=host, name="t", phase=phase, run_id="r1", spec=document, tasks=tasks)
+    return HostState(
+        host=host, name="t", phase=phase, run_id="r1", spec=BASE.as_dict(), tasks=tasks, checkpoint_run_id=checkpoint
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,23 @@ def test_a_change_is_named_and_continues_what_fits(
     assert ("begins anew" in plan.reason) is not resumes
     assert plan.stop == (("worker-0", "worker-0") if phase == "running" else ())
     assert plan.start[0] == "ps-0"
+
+
+@pytest.mark.parametrize(
+    ("phase", "checkpoint", "action", "resumes"),
+    [
+        ("failed", "r1", "resume", "r1"),
+        ("failed", "r0", "resume", "r0"),  # it never came to a checkpoint of its own
+        ("failed", None, "start", None),
+        ("lost", None, "start", None),
+        ("running", None, "reroll", "r1"),  # it will write one when it is stopped
+    ],
+)
+def test_a_plan_continues_the_checkpoint_there_is(
+    phase: str, checkpoint: str | None, action: str, resumes: str | None
+) -> None:
+    plan = drift.plan_present(replace(BASE, python="/q"), [seen("a", phase, checkpoint), seen("b", phase, None)])
+    assert (plan.action, plan.resume_run_id) == (action, resumes)
 
 
 @pytest.mark.parametrize("phase", ["running", "succeeded"])

@@ -78,7 +78,9 @@ class Task:
 
     def start(self) -> None:
         """Start it, as its ``attempt``."""
-        environment = {**os.environ, **self.environment, "PYTHONPATH": str(TRAINER), "DTF_ATTEMPT": str(self.attempt)}
+        # The first is what a parent that imported TensorFlow hands on: it must not matter.
+        inherited = {**os.environ, "TF2_BEHAVIOR": "1"}
+        environment = {**inherited, **self.environment, "PYTHONPATH": str(TRAINER), "DTF_ATTEMPT": str(self.attempt)}
         self.process = subprocess.Popen(
             self.command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

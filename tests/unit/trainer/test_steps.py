@@ -33,7 +33,7 @@ def data() -> Data:
     labels = random.randint(0, 10, EXAMPLES).astype(np.uint8)
     images = random.randint(0, 80, (EXAMPLES, 784)).astype(np.uint8)
     for image, label in zip(images, labels, strict=True):
-        image[label * 70 : label * 70 + 60] += np.uint8(120)
+        image[int(label) * 70 : int(label) * 70 + 60] += np.uint8(120)
     return Data(train_images=images, train_labels=labels, test_images=images, test_labels=labels, sha256={})
 
 

@@ -1,0 +1,51 @@
+"""One refreshed line on a terminal, a line now and then elsewhere, nothing where nothing is wanted."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.dtf.cluster.plugins.plugin_utils.progress_display import ERASE_LINE, ProgressDisplay
+
+PLAIN: dict[str, bool] = {}
+REFRESHED = {"newline": False, "screen_only": True}
+
+
+@pytest.mark.parametrize(
+    ("mode", "terminal", "shown"),
+    [
+        ("none", True, []),
+        ("none", False, []),
+        # at 0 s, 2 s, 4 s, 5 s, 6 s and 11 s
+        ("lines", True, [("t: 0", PLAIN), ("t: 5", PLAIN), ("t: 11", PLAIN), ("t: end", PLAIN)]),
+        ("auto", False, [("t: 0", PLAIN), ("t: 5", PLAIN), ("t: 11", PLAIN), ("t: end", PLAIN)]),
+        (
+            "auto",
+            True,
+            [
+                *((f"{ERASE_LINE}t: {moment}", REFRESHED) for moment in (0, 2, 4, 5, 6, 11)),
+                (ERASE_LINE, REFRESHED),
+                ("t: end", PLAIN),
+            ],
+        ),
+    ],
+)
+def test_what_is_shown(mode: str, terminal: bool, shown: list[tuple[str, dict[str, bool]]]) -> None:
+    calls: list[tuple[str, dict[str, bool]]] = []
+    now = 0.0
+
+    def show(text: str, **options: bool) -> None:
+        calls.append((text, options))
+
+    display = ProgressDisplay(mode, show, lambda: now, terminal, "t: ")
+    for moment in (0, 2, 4, 5, 6, 11):
+        now = float(moment)
+        display.update(str(moment))
+    display.close("end")
+    assert calls == shown
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_display_that_never_showed_leaves_nothing_to_erase(terminal: bool) -> None:
+    calls: list[str] = []
+    ProgressDisplay("auto", lambda text, **_options: calls.append(text), lambda: 0.0, terminal, "").close()
+    assert calls == []

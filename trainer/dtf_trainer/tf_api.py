@@ -188,7 +188,7 @@ def load(*, lean: bool = True, verbose: bool = False, environ: Mapping[str, str]
     """
     # The library's own log lines have no place among the events; a user's own level counts.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if verbose else "2")
-    # By this variable a program that imported TensorFlow hands eager execution on to its children; here are only graphs.
+    # By this variable a program that imported TensorFlow hands eager execution on to its children; here are graphs.
     os.environ["TF2_BEHAVIOR"] = "0"
     if lean and environ.get(SWITCH, "1") != "0" and "tensorflow" not in sys.modules:
         try:

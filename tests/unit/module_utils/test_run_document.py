@@ -1,0 +1,184 @@
+"""The run document, from golden events and a supervisor's records, against its schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from ansible_collections.dtf.cluster.plugins.module_utils.events import Event, parse
+from ansible_collections.dtf.cluster.plugins.module_utils.run_document import HostPart, rfc3339, run_document
+from ansible_collections.dtf.cluster.plugins.module_utils.spec import Topology
+from ansible_collections.dtf.cluster.plugins.module_utils.status import HostState
+
+ROOT = Path(__file__).resolve().parents[3]
+SCHEMA = json.loads((ROOT / "schemas" / "run.schema.json").read_text(encoding="utf-8"))
+MACHINE = {"cores": 2, "memory_bytes": 1, "cpu_model": "cpu", "kernel": "6"}
+ARTIFACTS = {"logs": {}, "events": "events.jsonl", "export": None, "checkpoint": None}
+VERSIONS = {"ansible": "2.19", "collection": "0.1.0"}
+
+
+def topology(*hosts: str, workers: int = 2) -> Topology:
+    """Return a topology over hosts."""
+    machines = [{"name": name, "address": name} for name in hosts]
+    paths = {"python": "/p", "data_dir": "/d", "root": "/r"}
+    return Topology.from_params({"name": "t", "hosts": machines, "workers": {"replicas": workers}, **paths})
+
+
+def record(role: str, index: int, spawned: float, ended: float, **more: Any) -> dict[str, Any]:
+    """Return a supervisor's record of a task."""
+    attempt = {"spawned_monotonic": spawned, "ended_monotonic": ended}
+    base = {"role": role, "index": index, "state": "done", "restarts": 0, "exit_code": 0, "attempts": [attempt]}
+    return {**base, "max_rss_bytes": 5, "cpu_seconds": 0.5, **more}
+
+
+def part(host: str, records: list[dict[str, Any]], *, offset: float = 0, end: float = 40, **state: Any) -> HostPart:
+    """Return a host's part of a run decided at wall 1000; its monotonic clock shows ``offset`` then."""
+    seen = HostState(
+        host=host, name="t", **{"phase": "succeeded", "run_id": "r", "created": 1000.0, **state}, tasks=records
+    )
+    return HostPart(
+        state=seen,
+        supervisor={"wall": 1000.5, "monotonic": offset + 0.5},
+        ended={"wall": 1000 + end, "monotonic": offset + end},
+        environment=MACHINE,
+    )
+
+
+def worker(index: int, moments: dict[str, float], offset: float = 0, **fields: Any) -> list[Event]:
+    """Return a worker's events at seconds after the run's creation."""
+    return [
+        Event(name, "r", "worker", index, 0, 1000 + moment, offset + moment, fields.get(name, {}))
+        for name, moment in moments.items()
+    ]
+
+
+CHIEF = {"started": 2, "imported": 4, "ready": 6, "released": 30, "target": 36, "evaluated": 37, "exported": 38}
+FIELDS: dict[str, Any] = {
+    "released": {"global_step": 0},
+    "target": {"global_step": 2001, "worker_steps": [1000, 1001]},
+    "evaluated": {"final": True, "test_accuracy": 0.95, "test_loss": 0.2},
+}
+
+
+def made(**changes: Any) -> dict[str, Any]:
+    """Return the document of a run whose second worker was started 20 s late."""
+    late = {"started": 24, "imported": 26, "ready": 29, "released": 30.01, "target": 36.01}
+    arguments: dict[str, Any] = {
+        "topology": topology("a"),
+        "parts": [part("a", [record("ps", 0, 1, 39), record("worker", 0, 1, 39), record("worker", 1, 1, 39.5)])],
+        "events": worker(0, CHIEF, **FIELDS) + worker(1, late),
+        "logs": {},
+        "artifacts": ARTIFACTS,
+        "versions": VERSIONS,
+        **changes,
+    }
+    document = run_document(**arguments)
+    jsonschema.validate(document, SCHEMA, cls=jsonschema.Draft202012Validator)
+    return document
+
+
+def test_the_document_of_a_good_run() -> None:
+    document = made()
+    assert (document["state"], document["cause"]) == ("succeeded", None)
+    assert (document["created"], document["finished"]) == (rfc3339(1000), rfc3339(1040))
+    assert document["wall_seconds"] == 40
+    assert sum(document["phases"].values()) == pytest.approx(document["wall_seconds"])
+    assert document["training"]["seconds"] == document["phases"]["train"] == 6
+    assert [task["local_steps"] for task in document["tasks"]] == [None, 1000, 1001]
+    assert Topology.from_params(document["spec"]) == topology("a")
+    assert document["environment"]["hosts"] == [{"name": "a", **MACHINE}]
+
+
+def test_a_late_worker_stands_in_its_start_and_in_the_barrier_and_not_in_the_training() -> None:
+    document = made()
+    late = document["tasks"][2]["phases"]
+    assert (late["start"], late["barrier"]) == (23, pytest.approx(1.01))
+    assert document["phases"]["barrier"] == 24
+    assert document["training"]["seconds"] == 6
+
+
+@pytest.mark.parametrize("key", SCHEMA["required"])
+def test_each_key_is_required(key: str) -> None:
+    document = made()
+    del document[key]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, SCHEMA, cls=jsonschema.Draft202012Validator)
+
+
+def test_a_failed_run_is_a_result_with_its_cause() -> None:
+    cause = {"reason": "exit_66", "task": "worker-1", "message": "worker 1 ended with exit code 66"}
+    failed = Event("failed", "r", "worker", 1, 0, 1010.0, 10.0, {"reason": "DataError", "message": "x is truncated"})
+    document = made(
+        parts=[part("a", [record("worker", 0, 1, 39)], phase="failed", cause=cause)],
+        events=[*worker(0, {"started": 2, "imported": 4}), failed],
+        logs={"worker-1": ["prose", "", 'DTF_EVENT {"schema":"dtf.event/1"}', "last words"]},
+    )
+    assert document["state"] == "failed"
+    assert (document["cause"]["reason"], document["cause"]["task"]) == ("DataError", "worker-1")
+    assert document["cause"]["message"] == "worker 1 ended with exit code 66: x is truncated"
+    assert document["cause"]["log_tail"] == ["prose", "last words"]
+    assert [event["event"] for event in document["cause"]["events"]] == ["failed"]
+    assert document["phases"]["connect"] == 36
+    assert document["training"]["seconds"] is None
+
+
+def test_hosts_with_other_monotonic_clocks_meet_by_their_wall_clocks() -> None:
+    spread = topology("a", "b")
+    parts = [
+        part("a", [record("ps", 0, 101, 139), record("worker", 0, 101, 139)], offset=100),
+        part("b", [record("worker", 1, 9001, 9043)], offset=9000, end=43),
+    ]
+    events = worker(0, CHIEF, offset=100, **FIELDS) + worker(1, CHIEF, offset=9000)
+    document = made(topology=spread, parts=parts, events=events)
+    assert document["wall_seconds"] == 43
+    assert document["phases"]["exit"] == 5
+    assert sum(document["phases"].values()) == pytest.approx(43)
+    assert [task["phases"]["start"] for task in document["tasks"] if task["role"] == "worker"] == [1, 1]
+
+
+def test_a_host_that_was_lost_fails_the_run() -> None:
+    lost = HostPart(
+        state=HostState(
+            host="b", name="t", phase="lost", cause={"reason": "host_lost", "task": None, "message": "gone"}
+        ),
+        supervisor={"wall": 1000.5, "monotonic": 0.5},
+        ended={"wall": 1040.0, "monotonic": 40.0},
+        environment={},
+    )
+    parts = [
+        part("a", [record("worker", 0, 1, 39)], phase="stopped", cause={"reason": "stopped", "message": "m"}),
+        lost,
+    ]
+    document = made(topology=topology("a", "b"), parts=parts)
+    assert document["state"] == "failed"
+
+
+def test_a_resumed_run_names_what_it_continued() -> None:
+    resumed = {"run_id": "before", "global_step": None}
+    fields = {**FIELDS, "released": {"global_step": 700}}
+    records = [record("worker", 0, 1, 39)]
+    document = made(parts=[part("a", records, resumed_from=resumed)], events=worker(0, CHIEF, **fields))
+    assert document["resumed_from"] == {"run_id": "before", "global_step": 700}
+    assert document["training"]["global_step_first"] == 700
+
+
+@pytest.mark.parametrize("name", ["one_ps_two_workers", "worker_restarted", "ps_restarted", "sync"])
+def test_golden_events_make_a_valid_document(name: str) -> None:
+    text = (ROOT / "tests" / "fixtures" / "events" / f"{name}.jsonl").read_text(encoding="utf-8")
+    events = parse(text.splitlines())
+    begin, end = events[0], max(event.monotonic for event in events)
+    offset = begin.wall - begin.monotonic
+    workers = 1 + max(event.index for event in events if event.role == "worker")
+    records = [record("worker", index, begin.monotonic, end) for index in range(workers)]
+    state = HostState(host="a", name="t", phase="succeeded", run_id=begin.run_id, created=begin.wall - 1, tasks=records)
+    supervisor = {"wall": begin.wall - 0.5, "monotonic": begin.monotonic - 0.5}
+    ended = {"wall": end + offset, "monotonic": end}
+    parts = [HostPart(state=state, supervisor=supervisor, ended=ended, environment=MACHINE)]
+    document = made(topology=topology("a", workers=workers), parts=parts, events=events)
+    assert sum(document["phases"].values()) == pytest.approx(document["wall_seconds"], rel=0.02)
+    steps = [task["local_steps"] for task in document["tasks"] if task["role"] == "worker"]
+    assert sum(steps) == document["training"]["global_step_last"]

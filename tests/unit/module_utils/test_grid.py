@@ -1,0 +1,202 @@
+"""The words of the command line: which there are, what each may be, and the cells that a sweep makes of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.dtf.cluster.plugins.filter.with_words import FilterModule
+from ansible_collections.dtf.cluster.plugins.module_utils.grid import (
+    CELL_WORDS,
+    WORDS,
+    cell_of,
+    read_words,
+    unknown_words,
+    values,
+    with_words,
+)
+from ansible_collections.dtf.cluster.plugins.module_utils.spec import Topology
+
+BASE: dict[str, Any] = {
+    "name": "t",
+    "hosts": [{"name": "a", "address": "10.0.0.1"}],
+    "python": "/p",
+    "data_dir": "/d",
+    "root": "/r",
+}
+
+
+def told(words: dict[str, object], base: dict[str, object] | None = None, sweep: bool = True) -> list[tuple[str, Any]]:
+    """Return word and value of each problem."""
+    _request, problems = read_words(words, base or {}, sweep=sweep)
+    assert all(problem.accepted for problem in problems)
+    return [(problem.field, problem.value) for problem in problems]
+
+
+def test_the_words_are_those_that_were_promised() -> None:
+    promised = "workers ps steps hidden_units batch_size learning_rate sync communication_interval profile repeats"
+    assert sorted(WORDS) == sorted(f"{promised} runtime backend name".split())
+
+
+@pytest.mark.parametrize(
+    ("given", "several"),
+    [
+        ("8", ["8"]),
+        ("1,2,4", ["1", "2", "4"]),
+        (" 1 , 2 ", ["1", "2"]),
+        ("1,,2", ["1", "", "2"]),
+        ("", [""]),
+        (8, [8]),
+        (True, [True]),
+        ([1, "2"], [1, "2"]),
+        ((1, 2), [1, 2]),
+    ],
+)
+def test_a_word_s_values(given: object, several: list[object]) -> None:
+    assert values(given) == several
+
+
+@pytest.mark.parametrize(
+    ("words", "cells"),
+    [
+        ({}, [{}]),
+        ({"workers": "8"}, [{"workers": "8"}]),
+        ({"workers": "1,2"}, [{"workers": "1"}, {"workers": "2"}]),
+        ({"workers": [1, 2], "ps": None}, [{"workers": 1}, {"workers": 2}]),
+        (
+            {"sync": "true,false", "workers": "1,2"},  # the last word of the table's order runs fastest
+            [
+                {"workers": "1", "sync": "true"},
+                {"workers": "1", "sync": "false"},
+                {"workers": "2", "sync": "true"},
+                {"workers": "2", "sync": "false"},
+            ],
+        ),
+    ],
+)
+def test_a_sweep_is_every_combination(words: dict[str, object], cells: list[dict[str, object]]) -> None:
+    request, problems = read_words(words, {}, sweep=True)
+    assert problems == []
+    assert [dict(cell) for cell in request.cells] == cells
+    assert request.repeats == 1
+
+
+def test_without_a_sweep_a_list_is_a_bad_value() -> None:
+    assert told({"workers": "1,2"}, sweep=False) == [("workers", "1,2")]
+    assert told({"workers": "2"}, sweep=False) == []
+
+
+@pytest.mark.parametrize(("repeats", "read"), [(None, 1), ("3", 3), (5, 5)])
+def test_repeats(repeats: object, read: int) -> None:
+    request, problems = read_words({"repeats": repeats}, {}, sweep=True)
+    assert (request.repeats, problems) == (read, [])
+
+
+@pytest.mark.parametrize(
+    ("words", "problems"),
+    [
+        ({"workers": "zero"}, [("workers", "zero")]),
+        ({"workers": "1,zero,0"}, [("workers", "zero"), ("workers", "0")]),
+        ({"ps": 0}, [("ps", 0)]),
+        ({"workers": ""}, [("workers", "")]),
+        ({"workers": "1,"}, [("workers", "")]),
+        ({"steps": "-1"}, [("steps", "-1")]),
+        ({"hidden_units": "0"}, [("hidden_units", "0")]),
+        ({"batch_size": "60001"}, [("batch_size", "60001")]),
+        ({"learning_rate": "0"}, [("learning_rate", "0")]),
+        ({"sync": "maybe"}, [("sync", "maybe")]),
+        ({"communication_interval": 0}, [("communication_interval", 0)]),
+        ({"profile": "slow"}, [("profile", "slow")]),
+        ({"runtime": "docker"}, [("runtime", "docker")]),
+        ({"backend": "statefulset"}, [("backend", "statefulset")]),
+        ({"name": "Not A Name"}, [("name", "Not A Name")]),
+        ({"repeats": "often"}, [("repeats", "often")]),
+        ({"repeats": 0}, [("repeats", 0)]),
+        ({"wrokers": "8"}, [("wrokers", "8")]),
+        # a value may not be said twice, however it is spelt
+        ({"workers": "1,2,1"}, [("workers", "1")]),
+        ({"workers": "8,08"}, [("workers", "08")]),
+        ({"learning_rate": "0.001,1e-3"}, [("learning_rate", "1e-3")]),
+        ({"sync": "true,yes"}, [("sync", "yes")]),
+        # everything at once
+        (
+            {"wrokers": 8, "ps": "0", "sync": "maybe", "repeats": "x"},
+            [("wrokers", 8), ("repeats", "x"), ("ps", "0"), ("sync", "maybe")],
+        ),
+    ],
+)
+def test_what_a_word_may_not_be(words: dict[str, object], problems: list[tuple[str, object]]) -> None:
+    assert told(words) == problems
+
+
+@pytest.mark.parametrize(
+    ("words", "base", "fields"),
+    [
+        ({"profile": "thesis", "communication_interval": "10"}, {}, ["training.communication_interval"]),
+        # only one of the cells is wrong, and that once
+        ({"profile": "fast,thesis", "communication_interval": "1,10"}, {}, ["training.communication_interval"]),
+        ({"profile": "thesis"}, {"training": {"communication_interval": 5}}, ["training.communication_interval"]),
+        ({"workers": "1,2"}, {"training": {"sync": True, "replicas_to_aggregate": 2}},
+         ["training.replicas_to_aggregate"]),
+        ({"ps": "3"}, {"ps": {"port": 9000}, "workers": {"port": 9002}}, ["ps.port, workers.port"]),
+        ({"workers": "2"}, {"training": {"stepz": 5}}, ["training.stepz"]),
+        ({}, {"name": "t", "training": {"steps": -5}}, ["training.steps"]),
+    ],
+)  # fmt: skip
+def test_what_words_may_not_be_together_and_over_what_they_are_laid(
+    words: dict[str, object], base: dict[str, object], fields: list[str]
+) -> None:
+    assert [field for field, _value in told(words, base)] == fields
+
+
+def test_a_combination_is_not_judged_while_a_word_alone_is_wrong() -> None:
+    assert told({"profile": "thesis", "communication_interval": "10", "ps": "x"}) == [("ps", "x")]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("wrokers", "did you mean workers?"),
+        ("batchsize", "did you mean batch_size?"),
+        ("repeat", "did you mean repeats?"),
+        ("zzz", "the words are workers, ps, runtime, "),
+    ],
+)
+def test_the_nearest_word_is_suggested(name: str, hint: str) -> None:
+    (problem,) = unknown_words({name: 1, "workers": 2}, WORDS)
+    assert (problem.field, problem.value) == (name, 1)
+    assert hint in problem.accepted
+
+
+@pytest.mark.parametrize("word", CELL_WORDS)
+def test_every_cell_word_is_a_field_of_a_topology(word: str) -> None:
+    other = {
+        "workers": 7, "ps": 7, "runtime": "process", "profile": "thesis", "sync": True, "communication_interval": 7,
+        "hidden_units": 7, "batch_size": 7, "learning_rate": 0.5, "steps": 7,
+    }[word]  # fmt: skip
+    before, after = (cell_of(Topology.from_params(params)) for params in (BASE, with_words(BASE, {word: other})))
+    assert after == {**before, word: other}
+    assert tuple(before) == tuple(CELL_WORDS)
+
+
+def test_words_are_laid_over_a_copy() -> None:
+    base = {**BASE, "workers": {"replicas": 2, "port": 7000}}
+    merged = with_words(base, {"workers": 8, "ps": 3, "steps": None})
+    assert merged == {**base, "workers": {"replicas": 8, "port": 7000}, "ps": {"replicas": 3}}
+    assert base["workers"] == {"replicas": 2, "port": 7000}
+    assert FilterModule().filters() == {"with_words": with_words}
+
+
+WORD_VALUES = st.none() | st.integers() | st.floats() | st.booleans() | st.text(max_size=6)
+
+
+@given(st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=6), WORD_VALUES | st.lists(WORD_VALUES, max_size=3)))
+def test_whatever_is_typed_is_a_request_or_a_problem(words: dict[str, object]) -> None:
+    request, problems = read_words(words, BASE, sweep=True)
+    if not problems:
+        assert request.repeats >= 1
+        for cell in request.cells:
+            Topology.from_params(with_words(BASE, cell))

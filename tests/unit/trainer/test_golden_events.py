@@ -61,6 +61,7 @@ ONE_PS_TWO_WORKERS: list[Row] = [
     (5.93, "worker 0", "ready", {"global_step": 0}),
     (6.004, "worker 1", "ready", {"global_step": 0}),
     (6.011, "worker 0", "released", {"global_step": 0}),
+    (6.014, "worker 1", "released", {"global_step": 0}),
     (6.02, "worker 0", "first_step", {"global_step": 1}),
     (6.023, "worker 1", "first_step", {"global_step": 2}),
     (8.012, "worker 0", "progress", {"global_step": 398, "local_steps": 199, "steps_per_second": 199.0, "loss": 9.213,
@@ -78,6 +79,7 @@ ONE_PS_TWO_WORKERS: list[Row] = [
                                      "worker_steps": [808, 804], "ps_bytes": 1026199680}),
     (14.034, "worker 1", "progress", {"global_step": 1615, "local_steps": 806, "steps_per_second": 203.7, "loss": 3.3}),
     (15.942, "worker 0", "target", {"global_step": 2001, "local_steps": 1002, "worker_steps": [1002, 999]}),
+    (15.944, "worker 1", "target", {"global_step": 2001, "local_steps": 999, "worker_steps": [1002, 999]}),
     (15.946, "worker 1", "finished", {"exit_code": 0, "global_step": 2001, "local_steps": 999}),
     (16.203, "worker 0", "evaluated", {"global_step": 2001, "test_accuracy": 0.9478, "test_loss": 0.1763,
                                        "final": True}),
@@ -106,6 +108,7 @@ WORKER_RESTARTED: list[Row] = [
     (5.71, "worker 0", "ready", {"global_step": 0}),
     (5.77, "worker 1", "ready", {"global_step": 0}),
     (5.781, "worker 0", "released", {"global_step": 0}),
+    (5.784, "worker 1", "released", {"global_step": 0}),
     (5.79, "worker 0", "first_step", {"global_step": 1}),
     (5.792, "worker 1", "first_step", {"global_step": 2}),
     (7.782, "worker 0", "progress", {"global_step": 382, "local_steps": 192, "steps_per_second": 191.0, "loss": 9.9,
@@ -132,6 +135,7 @@ WORKER_RESTARTED: list[Row] = [
     (18.102, "worker 1 #1", "progress", {"global_step": 1739, "local_steps": 193, "steps_per_second": 191.5,
                                          "loss": 2.214}),
     (19.47, "worker 0", "target", {"global_step": 2000, "local_steps": 1321, "worker_steps": [1321, 679]}),
+    (19.473, "worker 1 #1", "target", {"global_step": 2000, "local_steps": 679, "worker_steps": [1321, 679]}),
     (19.475, "worker 1 #1", "finished", {"exit_code": 0, "global_step": 2000, "local_steps": 323}),
     (19.72, "worker 0", "evaluated", {"global_step": 2000, "test_accuracy": 0.9461, "test_loss": 0.1822,
                                       "final": True}),
@@ -141,7 +145,8 @@ WORKER_RESTARTED: list[Row] = [
     (20.82, "ps 0", "finished", {"exit_code": 0, "global_step": 0, "local_steps": 0}),
 ]
 
-# The only ps is killed at about 9.1 s. Everybody starts again; the chief restores its checkpoint of step 480.
+# The only ps is killed at about 9.1 s. Everybody starts again; the chief restores its checkpoint of step 480, and with
+# it that the barrier was open.
 PS_RESTARTED: list[Row] = [
     (0.04, "ps 0", "started", {**HERE, "pid": 4301}),
     (0.045, "worker 0", "started", {**HERE, "pid": 4302}),
@@ -168,7 +173,6 @@ PS_RESTARTED: list[Row] = [
     (14.44, "worker 0 #1", "serving", {"address": "127.0.0.1:20021"}),
     (14.7, "worker 0 #1", "connected", {"generation": 516, "resumed": True, "global_step": 480}),
     (15.06, "worker 0 #1", "ready", {"global_step": 480}),
-    (15.066, "worker 0 #1", "released", {"global_step": 480}),
     (15.074, "worker 0 #1", "first_step", {"global_step": 481}),
     (18.314, "worker 0 #1", "target", {"global_step": 1000, "local_steps": 1000, "worker_steps": [1000]}),
     (18.56, "worker 0 #1", "evaluated", {"global_step": 1000, "test_accuracy": 0.9204, "test_loss": 0.271,
@@ -222,6 +226,7 @@ SYNC: list[Row] = [
     (5.52, "worker 1", "connected", {"generation": 601, "resumed": False, "global_step": 0}),
     (5.9, "worker 1", "ready", {"global_step": 0}),
     (5.912, "worker 0", "released", {"global_step": 0}),
+    (5.915, "worker 1", "released", {"global_step": 0}),
     (5.931, "worker 0", "first_step", {"global_step": 2}),
     (5.934, "worker 1", "first_step", {"global_step": 2}),
     (7.935, "worker 0", "progress", {"global_step": 214, "local_steps": 107, "steps_per_second": 105.8, "loss": 12.02,
@@ -231,6 +236,7 @@ SYNC: list[Row] = [
                                      "worker_steps": [215, 215]}),
     (9.941, "worker 1", "progress", {"global_step": 430, "local_steps": 215, "steps_per_second": 107.8, "loss": 9.07}),
     (10.588, "worker 0", "target", {"global_step": 500, "local_steps": 250, "worker_steps": [250, 250]}),
+    (10.59, "worker 1", "target", {"global_step": 500, "local_steps": 250, "worker_steps": [250, 250]}),
     (10.592, "worker 1", "finished", {"exit_code": 0, "global_step": 500, "local_steps": 250}),
     (10.83, "worker 0", "evaluated", {"global_step": 500, "test_accuracy": 0.8722, "test_loss": 0.4531, "final": True}),
     (10.87, "worker 0", "checkpoint", {"global_step": 500, "reason": "end", **CHECKPOINT}),

@@ -67,7 +67,8 @@ def consecutive(
     # A run that broke off spends its remaining time in the phase it could not finish.
     open_phase = "exit"
     for phase in ENDS:
-        if phase not in ended:
+        # One that ended before the one in front of it comes from a log that lost a line, and is not believed.
+        if phase not in ended or ended[phase] < reached:
             open_phase = phase
             break
         lengths[phase] = ended[phase] - reached

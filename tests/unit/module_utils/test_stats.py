@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.dtf.cluster.plugins.module_utils import stats
-from ansible_collections.dtf.cluster.plugins.module_utils.events import Event, of_task, parse
+from ansible_collections.dtf.cluster.plugins.module_utils.events import Event, parse
 
 GOLDEN = Path(__file__).resolve().parents[2] / "fixtures" / "events"
+GOLDEN_START = 1767258000.0
+"""Wall time when each golden run was asked for."""
 
 
 def event(name: str, monotonic: float, attempt: int = 0, **fields: object) -> Event:
@@ -66,6 +68,48 @@ def test_a_run_that_broke_off_spends_the_rest_in_the_phase_it_could_not_finish(
     assert all(found[name] == 0 for name in later)
 
 
+def test_nothing_of_an_attempt_that_was_given_up_counts() -> None:
+    """The second attempt broke off while it imported; that the first had come further does not help the run."""
+    first_attempt = [event("started", 3), event("imported", 5), event("ready", 9), event("peer_lost", 12)]
+    found = phases([*first_attempt, event("started", 13, 1)])
+    assert (found["start"], found["import"], found["connect"]) == (11, 13, 0)
+
+
+def ps_phases(events: list[Event]) -> dict[str, float]:
+    return stats.consecutive(0, 1, 2, stats.boundaries(events, stats.PS_ENDS), 26)
+
+
+def test_a_parameter_server_that_is_lost_later_keeps_its_first_start() -> None:
+    lost = [event("started", 12, 1), event("imported", 14, 1), event("serving", 15, 1)]
+    whole = [event("started", 3), event("imported", 5), event("serving", 6)]
+    assert ps_phases(whole + lost) == ps_phases(whole)
+    late = [event("started", 3), *lost]  # it never served before
+    assert (ps_phases(late)["start"], ps_phases(late)["import"], ps_phases(late)["connect"]) == (10, 2, 1)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Event]:
+    """Return a worker's events: attempts that break off anywhere, a barrier that opens once, a log that may be cut."""
+    moment, is_open, told = 2, False, []
+    for attempt in range(draw(st.integers(1, 4))):
+        names = ["started", "imported", "ready", "released", "first_step", "target", "exported"]
+        for name in names[: draw(st.integers(0, len(names)))]:
+            moment += draw(st.integers(0, 50))
+            if name != "released" or not is_open:
+                told.append(event(name, moment, attempt))
+            is_open = is_open or name == "released"
+    return [one for one in told if draw(st.integers(0, 9))]
+
+
+@given(histories(), st.integers(0, 100))
+def test_phases_of_any_history_cover_the_whole_time(events: list[Event], rest: int) -> None:
+    end = max([2, *(one.monotonic for one in events)]) + rest
+    found = phases(events, end)
+    assert tuple(found) == stats.PHASES
+    assert sum(found.values()) == end
+    assert {name: seconds for name, seconds in found.items() if seconds < 0} == {}
+
+
 @given(
     st.lists(st.floats(0, 1e5), min_size=10, max_size=10),
     st.sets(st.sampled_from(list(stats.ENDS))),
@@ -104,16 +148,60 @@ def test_steps_of_workers_are_the_last_that_were_counted(count: int, steps: list
     assert stats.worker_steps(WHOLE[:count], 2) == steps
 
 
-@pytest.mark.parametrize("name", ["one_ps_two_workers", "worker_restarted", "sync"])
-def test_golden_runs_add_up(name: str) -> None:
-    lines = (GOLDEN / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-    chief = of_task(parse(lines), "worker", 0)
-    found = stats.training(chief, 1, 20)
-    steps = stats.worker_steps(chief, 2)
-    released = next(one for one in chief if one.event == "released")
-    target = next(one for one in chief if one.event == "target")
-    assert found["seconds"] == pytest.approx(target.monotonic - released.monotonic)
-    assert sum(step or 0 for step in steps) == found["global_step_last"]
+def golden(name: str, task: str = "worker-0") -> list[Event]:
+    """Return the events of one task of a golden run."""
+    events = parse((GOLDEN / f"{name}.jsonl").read_text(encoding="utf-8").splitlines())
+    return [one for one in events if one.task == task]
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "steps", "rate", "accuracy", "worker_steps"),
+    [
+        ("one_ps_two_workers", 9.931, (0, 2001), 201.490283, 0.9478, [1002, 999]),
+        ("worker_restarted", 13.689, (0, 2000), 146.102710, 0.9461, [1321, 679]),
+        ("ps_restarted", 13.319, (0, 1000), 75.080712, 0.9204, [1000]),
+        ("sync", 4.676, (0, 500), 106.928999, 0.8722, [250, 250]),
+        ("failed_data", None, (None, None), None, None, [None, None]),
+    ],
+)
+def test_the_training_of_golden_runs(
+    name: str,
+    seconds: float | None,
+    steps: tuple[int | None, int | None],
+    rate: float | None,
+    accuracy: float | None,
+    worker_steps: list[int | None],
+) -> None:
+    found = stats.training(golden(name), 2000, 20)
+    assert found["seconds"] == seconds
+    assert (found["global_step_first"], found["global_step_last"]) == steps
+    assert found["steps_per_second"] == rate
+    assert found["examples_per_second"] == (None if rate is None else pytest.approx(20 * rate))
+    assert found["test_accuracy"] == accuracy
+    assert stats.worker_steps(golden(name), len(worker_steps)) == worker_steps
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "start", "imported", "connect", "barrier", "train"),
+    [
+        ("one_ps_two_workers", "worker-0", 0.055, 5.148, 0.727, 0.081, 9.931),
+        ("one_ps_two_workers", "worker-1", 0.061, 5.057, 0.886, 0.010, 9.930),
+        ("worker_restarted", "worker-0", 0.052, 4.968, 0.690, 0.071, 13.689),
+        # killed and restarted while it trained: that stands in its training and nowhere else
+        ("worker_restarted", "worker-1", 0.057, 5.014, 0.699, 0.014, 13.689),
+        ("ps_restarted", "worker-0", 0.045, 4.285, 0.660, 0.005, 13.319),
+        ("sync", "worker-1", 0.118, 5.092, 0.690, 0.015, 4.675),
+    ],
+)
+def test_the_phases_of_golden_workers(
+    name: str, task: str, start: float, imported: float, connect: float, barrier: float, train: float
+) -> None:
+    events = golden(name, task)
+    # started is so many seconds after the run was asked for; that moment is all that is known of the host's clock
+    asked = events[0].monotonic - (events[0].wall - GOLDEN_START)
+    found = stats.consecutive(asked, asked, asked, stats.boundaries(events, stats.ENDS), events[-1].monotonic)
+    expected = {"start": start, "import": imported, "connect": connect, "barrier": barrier, "train": train}
+    assert {phase: found[phase] for phase in expected} == pytest.approx(expected, abs=1e-6)
 
 
 def test_summaries_and_speed_up() -> None:

@@ -154,7 +154,8 @@ def _task_phases(task: Task, part: HostPart, own: Sequence[Event]) -> dict[str, 
     found = stats.boundaries(own, ends)
     if not chief and "train" in found:
         found["export"] = found["train"]
-    created = part.supervisor["monotonic"] - (part.supervisor["wall"] - float(part.state.created or 0))
+    # Of another host, whose wall clock may be behind the first one's.
+    created = part.supervisor["monotonic"] - max(0.0, part.supervisor["wall"] - float(part.state.created or 0))
     lengths = stats.consecutive(
         created, part.supervisor["monotonic"], _spawned(part, task.role, task.index), found, end
     )

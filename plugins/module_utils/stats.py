@@ -11,7 +11,7 @@ This module util is private to the collection and imports the standard library o
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from .events import Event, first, last
 
@@ -124,14 +124,15 @@ def rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
 
 
-def summary(values: Sequence[float]) -> dict[str, float | int | None]:
-    """Return ``{n, mean, minimum, maximum, stdev}``; the standard deviation needs two values."""
+def summary(values: Iterable[float | None]) -> dict[str, float | int | None]:
+    """Return ``{n, mean, minimum, maximum, stdev}`` of what was measured; the standard deviation needs two values."""
+    measured = [value for value in values if value is not None]
     return {
-        "n": len(values),
-        "mean": rounded(statistics.fmean(values)) if values else None,
-        "minimum": min(values) if values else None,
-        "maximum": max(values) if values else None,
-        "stdev": rounded(statistics.stdev(values)) if len(values) > 1 else None,
+        "n": len(measured),
+        "mean": rounded(statistics.fmean(measured)) if measured else None,
+        "minimum": min(measured) if measured else None,
+        "maximum": max(measured) if measured else None,
+        "stdev": rounded(statistics.stdev(measured)) if len(measured) > 1 else None,
     }
 
 

@@ -33,16 +33,15 @@ PS_ENDS = {"start": "started", "import": "imported", "connect": "serving"}
 def boundaries(events: Sequence[Event], ends: Mapping[str, str]) -> dict[str, float]:
     """Return when each phase of a task ended for good (monotonic seconds of the task's host).
 
-    Up to the first release (of a parameter server: until it first serves) only the *last* attempt counts, since one
+    Up to the first release (of a parameter server: until it first serves) the *last* attempt counts, since one
     that failed before was only waiting; from then on the first occurrence counts, so that whatever a restart costs
     stands inside ``train``.
     """
     settled = first(events, ends.get("barrier", ends["connect"]))
     before = [event for event in events if settled is None or event.monotonic <= settled.monotonic]
-    newest = [event for event in before if event.attempt == before[-1].attempt]
     found = {}
     for phase, name in ends.items():
-        event = first(events, name) if phase in ("barrier", "train", "export") else last(newest, name)
+        event = first(events, name) if phase in ("barrier", "train", "export") else last(before, name)
         if event is not None:
             found[phase] = event.monotonic
     return found
@@ -67,7 +66,7 @@ def consecutive(
     # A run that broke off spends its remaining time in the phase it could not finish.
     open_phase = "exit"
     for phase in ENDS:
-        # One that ended before the one in front of it comes from a log that lost a line, and is not believed.
+        # One that ended before the phase in front of it did so in an attempt that was given up.
         if phase not in ended or ended[phase] < reached:
             open_phase = phase
             break

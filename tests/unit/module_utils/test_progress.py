@@ -25,6 +25,7 @@ def progress(monotonic: float, step: object, **fields: object) -> Event:
 
 
 STEADY = [progress(11 + second, 100 * (second + 1)) for second in range(9)]
+UNEVEN = [progress(20 + second, step) for second, step in enumerate((100, 250, 500, 510, 800, 820, 1000))]
 SLOWER = [progress(11, 1000), *(progress(12 + second, 1000 + 50 * second) for second in range(6))]
 RELEASED = Event("released", "r", "worker", 0, 0, 0.0, 10.0, {"global_step": 0})
 
@@ -72,6 +73,7 @@ def test_tasks_and_restarts(tasks: list[tuple[str, int]], told: str) -> None:
     ("events", "target", "line"),
     [
         # over the last few reports: recent, but not nervous
+        (UNEVEN, 2000, "step 1,000 of 2,000 · 150 steps/s · 7 s left"),
         (STEADY, 1800, "step 900 of 1,800 · 100 steps/s · 9 s left"),
         (SLOWER, 0, "step 1,250 · 50 steps/s"),
         ([progress(12, 24_000)], 1_000_000, "step 24,000 of 1,000,000 · 12,000 steps/s · 1 min 21 s left"),

@@ -168,6 +168,16 @@ def test_how_it_ended_and_why(
     assert (document["cause"] or {}).get("task") == task
 
 
+def test_only_the_end_of_a_long_log_is_told() -> None:
+    cause = {"reason": "exit_1", "task": "worker-0", "message": "m"}
+    records = [record("worker", 0, 1, 39)]
+    events = worker(0, CHIEF, **FIELDS)
+    logs = {"worker-0": [f"line {number}" for number in range(100)], "worker-1": ["of another task"]}
+    told = made(parts=[part("a", records, phase="failed", cause=cause)], events=events, logs=logs)["cause"]
+    assert told["log_tail"] == [f"line {number}" for number in range(85, 100)]
+    assert [entry["event"] for entry in told["events"]] == ["ready", "released", "target", "evaluated", "exported"]
+
+
 def test_versions_and_data_are_those_of_the_last_attempt_of_the_chief() -> None:
     fields = {"imported": {"python": "3.11.7", "tensorflow": "2.21.0"}, "data": {"sha256": {"f": "0" * 64}}}
     environment = made(events=worker(0, {"started": 2, "imported": 4, "data": 5}, **fields))["environment"]

@@ -178,6 +178,8 @@ def test_only_the_first_cause_is_kept(tmp_path: Path, monkeypatch: pytest.Monkey
     scene.end("worker-1", 66)
     scene.end("worker-0", 64)
     assert scene.status()["cause"]["task"] == "worker-1"
+    scene.supervisor._begin_stop("stopped", {"reason": "stopped", "message": "asked, when it was too late"})
+    assert scene.status()["cause"]["task"] == "worker-1"
 
 
 def test_a_stop_waits_for_the_chief_s_checkpoint_before_it_ends_the_ps(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -90,12 +91,50 @@ ACCEPTED = {
 }
 
 
+DEFAULTS: dict[str, Any] = {
+    "runtime": "process",
+    "owner": "site",
+    "run_label": "",
+    "ps": {"replicas": 1, "port": 8000, "memory_mb": 700, "gpus": 0},
+    "workers": {"replicas": 2, "port": 9000, "memory_mb": 1000, "gpus": 0},
+    "training": {
+        "dataset": "mnist",
+        "steps": 2000,
+        "hidden_units": 100,
+        "batch_size": 20,
+        "learning_rate": 0.001,
+        "sync": False,
+        "replicas_to_aggregate": None,
+        "communication_interval": 1,
+        "profile": "fast",
+        "seed": 0,
+        "evaluation_interval": 0,
+        "summary_interval": 100,
+    },
+    "lifecycle": {
+        "restart_limit": 5,
+        "restart_backoff_seconds": 1.0,
+        "checkpoint_interval_seconds": 30.0,
+        "peer_timeout_seconds": 60.0,
+        "stop_grace_seconds": 10.0,
+        "lease_seconds": 0.0,
+    },
+}
+
+
 def test_a_good_one_is_read_with_defaults() -> None:
-    topology = Topology.from_params(GOOD)
-    assert (topology.ps.replicas, topology.ps.port) == (1, 8000)
-    assert (topology.workers.replicas, topology.workers.port) == (2, 9000)
-    assert (topology.training.steps, topology.training.profile) == (2000, "fast")
-    assert topology.lifecycle.lease_seconds == 0
+    assert Topology.from_params(GOOD).as_dict() == {**GOOD, **DEFAULTS}
+
+
+@pytest.mark.parametrize("field", [field for field in FIELDS if field not in ("name", "python", "data_dir", "root")])
+def test_none_is_the_default(field: str) -> None:
+    assert Topology.from_params(changed(field, None)) == Topology.from_params(GOOD)
+
+
+@pytest.mark.parametrize("field", ["name", "python", "data_dir", "root"])
+def test_what_has_no_default_must_be_given(field: str) -> None:
+    assert problems(changed(field, None)) == [(field, None)]
+    assert problems({name: value for name, value in GOOD.items() if name != field}) == [(field, None)]
 
 
 @pytest.mark.parametrize(
@@ -166,20 +205,71 @@ def test_an_unknown_field_is_told(field: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "fields"),
+    ("params", "field", "value", "accepted"),
     [
-        ({"hosts": [{"name": "a", "address": "x"}, {"name": "a", "address": "y"}]}, ["hosts"]),
-        ({"hosts": [{"name": "a", "address": "x"}, {"name": "b", "address": "x"}]}, ["hosts"]),
-        ({"ps": {"port": 65535, "replicas": 2}}, ["ps.port"]),
-        ({"ps": {"port": 8999, "replicas": 2}}, ["ps.port, workers.port"]),
-        ({"ps": {"gpus": 1}}, ["ps.gpus"]),
-        ({"training": {"replicas_to_aggregate": 1}}, ["training.replicas_to_aggregate"]),
-        ({"training": {"sync": True, "replicas_to_aggregate": 3}}, ["training.replicas_to_aggregate"]),
-        ({"training": {"profile": "thesis", "communication_interval": 2}}, ["training.communication_interval"]),
+        (
+            {"hosts": [{"name": "a", "address": "x"}, {"name": "a", "address": "y"}]},
+            *("hosts", ["a", "a"], "each host once"),
+        ),
+        (
+            {"hosts": [{"name": "a", "address": "x"}, {"name": "b", "address": "x"}]},
+            *("hosts", ["x", "x"], "an address of its own for each host"),
+        ),
+        ({"ps": {"port": 65535, "replicas": 2}}, "ps.port", 65535, "port + replicas - 1 at most 65535"),
+        ({"workers": {"port": 65535, "replicas": 2}}, "workers.port", 65535, "port + replicas - 1 at most 65535"),
+        (
+            {"ps": {"port": 8999, "replicas": 2}},
+            "ps.port, workers.port",
+            (8999, 9000),
+            "ranges that do not overlap (2 ps and 2 workers, one port a task)",
+        ),
+        (
+            {"ps": {"port": 9001}},
+            "ps.port, workers.port",
+            (9001, 9000),
+            "ranges that do not overlap (1 ps and 2 workers, one port a task)",
+        ),
+        ({"ps": {"gpus": 1}}, "ps.gpus", 1, "0: a parameter server uses no GPU"),
+        (
+            {"training": {"replicas_to_aggregate": 1}},
+            *("training.replicas_to_aggregate", 1, "only with training.sync"),
+        ),
+        (
+            {"training": {"sync": True, "replicas_to_aggregate": 3}},
+            *("training.replicas_to_aggregate", 3, "at most workers.replicas (2)"),
+        ),
+        (
+            {"training": {"profile": "thesis", "communication_interval": 2}},
+            "training.communication_interval",
+            2,
+            "1 with profile thesis, which exchanges gradients on every step",
+        ),
     ],
 )
-def test_what_only_two_fields_together_show(params: dict[str, Any], fields: list[str]) -> None:
-    assert [field for field, _value in problems({**GOOD, **params})] == fields
+def test_what_only_two_fields_together_show(params: dict[str, Any], field: str, value: object, accepted: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Topology.from_params({**GOOD, **params})
+    found = [(problem.field, problem.value, problem.accepted) for problem in caught.value.problems]
+    assert found == [(field, value, accepted)]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"ps": {"port": 65535}},
+        {"workers": {"port": 65534, "replicas": 2}},
+        {"ps": {"port": 8998, "replicas": 2}},
+        {"ps": {"port": 9002}},
+        {"workers": {"gpus": 1}},
+        {"training": {"sync": True, "replicas_to_aggregate": 2}},
+        {"training": {"profile": "thesis", "communication_interval": 1}},
+        {"training": {"profile": "fast", "communication_interval": 2}},
+    ],
+)
+def test_what_just_goes_together(params: dict[str, Any]) -> None:
+    read = Topology.from_params({**GOOD, **params}).as_dict()
+    for name, group in params.items():
+        assert {key: read[name][key] for key in group} == group  # type: ignore[index]
 
 
 @pytest.mark.parametrize(
@@ -209,10 +299,21 @@ def test_all_problems_come_at_once() -> None:
     assert str(caught.value).startswith("topology: 4 problems\n  - name: 'UP' is not valid, accepted: ")
 
 
-def test_text_that_is_a_number_or_a_word_for_truth_is_read() -> None:
-    params = {**GOOD, "workers": {"replicas": " 8 "}, "training": {"learning_rate": "1e-2", "sync": "yes"}}
-    topology = Topology.from_params(params)
-    assert (topology.workers.replicas, topology.training.learning_rate, topology.training.sync) == (8, 0.01, True)
+@pytest.mark.parametrize(
+    ("field", "given_value", "read"),
+    [
+        *(("workers.replicas", text, 8) for text in ("8", " 8 ", "+8", "08", 8)),
+        *(("training.learning_rate", text, 0.01) for text in ("0.01", "1e-2", " 1e-2 ", 0.01)),
+        ("training.learning_rate", 1, 1.0),
+        ("lifecycle.lease_seconds", "0", 0.0),
+        *(("training.sync", word, True) for word in (True, "true", "True", "TRUE", "yes", "1", 1)),
+        *(("training.sync", word, False) for word in (False, "false", "False", "no", "0", 0)),
+    ],
+)
+def test_what_has_one_meaning_is_read(field: str, given_value: object, read: object) -> None:
+    group, name = field.split(".")
+    value = getattr(getattr(Topology.from_params(changed(field, given_value)), group), name)
+    assert (value, type(value)) == (read, type(read))
 
 
 NO_PART_OF_A_RUN = {field for field in FIELDS if field.startswith("lifecycle.") or field.endswith(".memory_mb")}
@@ -251,22 +352,67 @@ def test_the_hash_does_not_change_with_the_version_of_this_code() -> None:
     assert Topology.from_params(GOOD).spec_hash() == "076eade9207154c3"
 
 
-@given(
-    replicas=st.integers(1, 1000),
-    steps=st.integers(0, 10**12),
-    rate=st.floats(1e-9, 100, exclude_min=True),
-    sync=st.booleans(),
-    lease=st.floats(0, 1e6),
+def group(low: int) -> st.SearchStrategy[dict[str, Any]]:
+    """Return what a role's tasks may be when their ports begin somewhere above a number."""
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "replicas": st.integers(1, 1000),
+            "port": st.integers(low, low + 1000),
+            "memory_mb": st.integers(0, 2**24),
+        },
+    )
+
+
+SECONDS = st.floats(0.001, 30)
+VALID = st.fixed_dictionaries(
+    {
+        "name": st.from_regex(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", fullmatch=True),
+        "hosts": st.lists(st.integers(0, 255), min_size=1, max_size=5, unique=True).map(
+            lambda numbers: [{"name": f"h{number}", "address": f"10.0.0.{number}"} for number in numbers]
+        ),
+        **dict.fromkeys(("python", "data_dir", "root"), st.from_regex(r"[/~][^\n\r]{0,9}", fullmatch=True)),
+        "ps": group(10000),
+        "workers": group(20000),
+    },
+    optional={
+        "owner": st.from_regex(r"\w(.{0,9}\w)?", fullmatch=True),
+        "run_label": st.from_regex(r"\w{0,9}", fullmatch=True),
+        "training": st.fixed_dictionaries(
+            {},
+            optional={
+                "dataset": st.sampled_from(["mnist", "fashion_mnist", "custom"]),
+                "steps": st.integers(0, 10**12),
+                "hidden_units": st.integers(1, 10**6),
+                "batch_size": st.integers(1, 60000),
+                "learning_rate": st.floats(0, 100, exclude_min=True),
+                "sync": st.booleans(),
+                "communication_interval": st.integers(1, 10**6),
+                "seed": st.integers(0, 2**31 - 1),
+                "evaluation_interval": st.integers(0, 10**12),
+                "summary_interval": st.integers(1, 10**12),
+            },
+        ),
+        "lifecycle": st.fixed_dictionaries(
+            {},
+            optional={
+                "restart_limit": st.integers(0, 10**6),
+                **{field.partition(".")[2]: SECONDS for field in FIELDS if field.endswith("_seconds")},
+            },
+        ),
+    },
 )
-def test_what_is_written_reads_back_equal(replicas: int, steps: int, rate: float, sync: bool, lease: float) -> None:
-    params = {
-        **GOOD,
-        "workers": {"replicas": replicas},
-        "training": {"steps": steps, "learning_rate": rate, "sync": sync},
-        "lifecycle": {"lease_seconds": lease},
-    }
+
+
+@given(VALID)
+def test_what_is_written_reads_back_equal(params: dict[str, Any]) -> None:
     topology = Topology.from_params(params)
-    assert Topology.from_params(topology.as_dict()) == topology
+    document: Any = json.loads(json.dumps(topology.as_dict()))
+    read_back = Topology.from_params(document)
+    assert read_back == topology
+    assert read_back.spec_hash() == topology.spec_hash()
+    for name, value in params.items():
+        assert document[name] == ({**document[name], **value} if isinstance(value, dict) else value)
 
 
 JUNK = st.recursive(
@@ -284,8 +430,9 @@ def test_nonsense_is_refused_and_never_crashes(params: dict[str, object]) -> Non
     except InvalidInput as error:
         refused = error.problems
     else:
-        refused = []
         assert Topology.from_params(topology.as_dict()) == topology
+        return
+    assert refused
     assert all(problem.field and problem.accepted for problem in refused)
 
 

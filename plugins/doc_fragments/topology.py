@@ -159,7 +159,10 @@ options:
         type: int
         default: 100
   lifecycle:
-    description: How tasks are kept alive and ended. A change does not disturb a running training.
+    description:
+      - How tasks are kept alive and ended. A change does not disturb a running training.
+      - Tasks are started with O(lifecycle.checkpoint_interval_seconds) and O(lifecycle.peer_timeout_seconds),
+        so a change of these two holds from the next run on.
     type: dict
     suboptions:
       restart_limit:

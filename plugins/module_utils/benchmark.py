@@ -154,9 +154,9 @@ def _notes(topology: Topology, record: Mapping[str, object], base: float | None)
     crowded: Sequence[Mapping[str, object]] = record["crowded"]  # type: ignore[assignment]
     notes = ["{tasks} tasks share the {cores} cores of {host}".format(**host) for host in crowded]
     if record["restarts"]:
-        notes.append("{} task restarts stand inside these times".format(record["restarts"]))
+        notes.append("task restarts inside these times: {}".format(record["restarts"]))
     if record["failed"]:
-        notes.append("{} failed runs are not part of the means".format(record["failed"]))
+        notes.append("failed runs outside the means: {}".format(record["failed"]))
     if not record["training_seconds"]["n"]:  # type: ignore[index]
         notes.append("no successful run")
     elif base is None:

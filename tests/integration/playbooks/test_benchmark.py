@@ -73,7 +73,7 @@ def test_a_failed_run_is_a_result_and_the_next_one_is_made(desk: Desk) -> None:
     desk.variables["benchmark_python"] = str(fussy)
     played = desk.play("benchmark.yml", workers="2,1", steps=200)
     assert {run["state"] for run in desk.runs("benchmark")} == {"failed", "succeeded"}
-    assert "1 failed runs are not part of the means" in played.output
+    assert "failed runs outside the means: 1" in played.output
     failed = next(run for run in desk.runs("benchmark") if run["state"] == "failed")
     assert failed["cause"]["reason"] == "exit_3"
 

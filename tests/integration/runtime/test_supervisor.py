@@ -54,7 +54,9 @@ def test_a_lost_peer_is_retried_with_growing_patience_up_to_the_limit(host: Host
         later["spawned_monotonic"] - earlier["ended_monotonic"]
         for earlier, later in zip(task["attempts"], task["attempts"][1:], strict=False)
     ]
-    assert waits == sorted(waits)
+    # Never earlier than it is due; how much later is the machine's affair.
+    assert all(waited >= 0.1 * 2**restart for restart, waited in enumerate(waits))
+    assert len(waits) == 3
     assert failed["cause"]["task"] == "worker-1"
     assert "restarted 3 times, the limit" in failed["cause"]["message"]
     assert {other["state"] for other in failed["tasks"]} == {"failed", "stopped"}

@@ -41,6 +41,7 @@ def test_tasks_are_dealt_in_turn_and_the_first_host_has_the_chief(hosts: int, de
 def test_host_lists_are_in_the_order_of_the_index() -> None:
     spread = topology(2, ps={"replicas": 1}, workers={"replicas": 3})
     assert host_list(spread, "ps") == "10.0.0.1:8000"
+    assert [task.port for task in tasks(spread)] == [8000, 9000, 9001, 9002]
     assert host_list(spread, "worker") == "10.0.0.1:9000,10.0.0.2:9001,10.0.0.1:9002"
 
 
@@ -51,6 +52,7 @@ def test_host_lists_are_in_the_order_of_the_index() -> None:
         {},
         {"sync": True, "replicas_to_aggregate": 2, "learning_rate": 0.5, "seed": 3},
         {"communication_interval": 10, "hidden_units": 7, "batch_size": 3, "steps": 0, "dataset": "fashion_mnist"},
+        {"sync": True},
         {"profile": "thesis", "evaluation_interval": 50, "summary_interval": 5},
     ],
 )
@@ -66,13 +68,17 @@ def test_the_trainer_reads_every_command_as_it_was_meant(training: dict[str, Any
         same = ("dataset", "hidden_units", "batch_size", "learning_rate", "profile", "communication_interval", "seed")
         assert [getattr(read, name) for name in same] == [getattr(wanted.training, name) for name in same]
         assert (read.train_steps, read.sync_replicas) == (wanted.training.steps, wanted.training.sync)
+        assert read.replicas_to_aggregate == wanted.training.replicas_to_aggregate
         assert read.num_gpus == 1
+        assert read.data_dir == "/data"
+        assert read.peer_timeout_seconds == wanted.lifecycle.peer_timeout_seconds
         chief = task == Task("worker", 0, "h1", "10.0.0.1:9000")
         assert (read.checkpoint_dir is not None) is chief
         assert (read.export_dir is not None) is chief
         assert read.resume_run_id == (run.resume_run_id if chief else None)
         if chief:
             assert read.evaluation_interval == wanted.training.evaluation_interval
+            assert read.summary_interval == wanted.training.summary_interval
             assert read.checkpoint_interval_seconds == wanted.lifecycle.checkpoint_interval_seconds
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.dtf.cluster.plugins.module_utils.status import (
+    PHASES,
     HostState,
     host_phase,
     overall_cause,
@@ -33,14 +34,24 @@ def test_one_host(status: dict[str, object] | None, alive: bool, phase: str) -> 
 @pytest.mark.parametrize(
     ("phases", "overall"),
     [
+        *((phase, phase) for phase in PHASES),
         ("", "absent"),
         ("absent absent", "absent"),
         ("running running", "running"),
         ("succeeded running", "running"),
         ("succeeded succeeded", "succeeded"),
         ("succeeded absent", "lost"),
+        ("absent running", "lost"),
+        ("absent stopped", "lost"),
         ("running lost", "lost"),
+        ("running stopping", "stopping"),
+        ("stopping succeeded", "stopping"),
         ("running stopped", "stopped"),
+        ("stopping stopped", "stopped"),
+        ("stopped succeeded", "stopped"),
+        ("stopped lost", "lost"),
+        ("stopping lost", "lost"),
+        ("running failed", "failed"),
         ("stopped failed", "failed"),
         ("absent failed", "failed"),
         ("lost failed", "failed"),
@@ -56,13 +67,21 @@ def test_a_failure_is_told_before_a_stop_that_followed_from_it() -> None:
     lost = HostState(host="c", name="t", phase="lost")
     assert overall_cause([stopped, failed]) == {"reason": "exit_3"}
     assert overall_cause([stopped]) == {"reason": "stopped"}
-    cause = overall_cause([lost])
-    assert cause is not None
-    assert cause["reason"] == "supervisor_lost"
+    gone = {"reason": "supervisor_lost", "task": None, "message": "the supervisor on c is gone"}
+    assert overall_cause([lost]) == overall_cause([HostState(host="b", name="t", phase="running"), lost]) == gone
+    assert overall_cause([lost, stopped]) == {"reason": "stopped"}
     assert overall_cause([HostState(host="a", name="t")]) is None
 
 
 def test_a_state_travels_as_plain_values() -> None:
     state = HostState(host="a", name="t", phase="running", tasks=({"state": "running"}, {"state": "backoff"}))
     assert HostState.from_dict({**state.as_dict(), "from a later version": 1}) == state
-    assert tasks_up(state.tasks) == 1
+    nothing = HostState.from_dict({"host": "a", "name": "t"})
+    assert (nothing.phase, nothing.candidate_run_id, nothing.candidate_created) == ("absent", "", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("states", "up"), [("", 0), ("running", 1), ("running backoff running", 2), ("waiting done failed stopped", 0)]
+)
+def test_only_what_runs_is_up(states: str, up: int) -> None:
+    assert tasks_up([{"state": state} for state in states.split()]) == up

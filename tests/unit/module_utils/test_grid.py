@@ -115,6 +115,7 @@ def test_repeats(repeats: object, read: int) -> None:
         ({"name": "Not A Name"}, [("name", "Not A Name")]),
         ({"repeats": "often"}, [("repeats", "often")]),
         ({"repeats": 0}, [("repeats", 0)]),
+        ({"repeats": 1001}, [("repeats", 1001)]),
         ({"wrokers": "8"}, [("wrokers", "8")]),
         # a value may not be said twice, however it is spelt
         ({"workers": "1,2,1"}, [("workers", "1")]),
@@ -162,13 +163,40 @@ def test_a_combination_is_not_judged_while_a_word_alone_is_wrong() -> None:
         ("wrokers", "did you mean workers?"),
         ("batchsize", "did you mean batch_size?"),
         ("repeat", "did you mean repeats?"),
-        ("zzz", "the words are workers, ps, runtime, "),
+        ("works", "did you mean workers?"),
+        ("Steps", "did you mean steps?"),
+        (
+            "zzz",
+            (
+                "the words are workers, ps, runtime, profile, sync, communication_interval, hidden_units, batch_size, "
+                "learning_rate, steps, name, repeats, backend"
+            ),
+        ),
     ],
 )
 def test_the_nearest_word_is_suggested(name: str, hint: str) -> None:
     (problem,) = unknown_words({name: 1, "workers": 2}, WORDS)
     assert (problem.field, problem.value) == (name, 1)
-    assert hint in problem.accepted
+    assert problem.accepted == f"no word of this name; {hint}"
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "accepted"),
+    [
+        ("backend", "statefulset", "nothing: runtime process has no backend"),
+        ("name", "Not A Name", "1 to 40 lower-case letters, digits and inner hyphens"),
+        ("repeats", 0, "a whole number from 1 to 1000"),
+        ("workers", "0", "a whole number from 1 to 1000"),
+        ("learning_rate", "0", "a number above 0 and at most 100"),
+        ("sync", "maybe", "true or false"),
+        ("profile", "slow", "one of fast, thesis"),
+        ("runtime", "docker", "one of process"),
+        ("steps", "5,5", "each value once"),
+    ],
+)
+def test_what_a_word_accepts_is_told(word: str, value: object, accepted: str) -> None:
+    _request, (problem,) = read_words({word: value}, {}, sweep=True)
+    assert (problem.field, problem.accepted) == (word, accepted)
 
 
 @pytest.mark.parametrize("word", CELL_WORDS)
@@ -186,7 +214,7 @@ def test_words_are_laid_over_a_copy() -> None:
     base = {**BASE, "workers": {"replicas": 2, "port": 7000}}
     merged = with_words(base, {"workers": 8, "ps": 3, "steps": None})
     assert merged == {**base, "workers": {"replicas": 8, "port": 7000}, "ps": {"replicas": 3}}
-    assert base["workers"] == {"replicas": 2, "port": 7000}
+    assert base == {**BASE, "workers": {"replicas": 2, "port": 7000}}
     assert FilterModule().filters() == {"with_words": with_words}
 
 

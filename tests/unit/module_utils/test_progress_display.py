@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
+from ansible_collections.dtf.cluster.plugins.plugin_utils import progress_display
 from ansible_collections.dtf.cluster.plugins.plugin_utils.progress_display import ERASE_LINE, ProgressDisplay
 
 PLAIN: dict[str, bool] = {}
@@ -49,3 +53,30 @@ def test_a_display_that_never_showed_leaves_nothing_to_erase(terminal: bool) -> 
     calls: list[str] = []
     ProgressDisplay("auto", lambda text, **_options: calls.append(text), lambda: 0.0, terminal, "").close()
     assert calls == []
+
+
+def test_a_line_is_erased_from_its_beginning() -> None:
+    assert ERASE_LINE == "\r\x1b[2K"
+
+
+@pytest.mark.parametrize(
+    ("target", "terminal"),
+    [
+        ("/dev/pts/3", True),
+        ("/dev/tty1", True),
+        ("/dev/console", True),
+        ("/dev/null", False),
+        ("pipe:[4711]", False),
+        ("/home/a/dev/pts/log", False),
+        (None, False),
+    ],
+)
+def test_the_terminal_is_the_parent_s(monkeypatch: pytest.MonkeyPatch, target: str | None, terminal: bool) -> None:
+    def readlink(path: Path) -> Path:
+        assert str(path) == f"/proc/{os.getppid()}/fd/1"
+        if target is None:
+            raise PermissionError
+        return Path(target)
+
+    monkeypatch.setattr(progress_display.Path, "readlink", readlink)
+    assert progress_display.controller_has_terminal() is terminal

@@ -64,6 +64,12 @@ def test_plain_files_and_folders_are_unpacked(results: RunResults, tmp_path: Pat
     assert (results.path / "checkpoint").is_dir()
 
 
+def test_what_was_fetched_before_is_replaced(results: RunResults, tmp_path: Path) -> None:
+    write_log(results, CHIEF, "a line of an earlier fetch, longer than the name of the file")
+    results.unpack(archive(tmp_path, entry("logs", tarfile.DIRTYPE), entry("logs/worker-0.log")))
+    assert results.log_lines(CHIEF) == ["logs/worker-0.log"]
+
+
 @pytest.mark.parametrize(
     "member",
     [
@@ -82,8 +88,9 @@ def test_plain_files_and_folders_are_unpacked(results: RunResults, tmp_path: Pat
 def test_nothing_else_is(results: RunResults, tmp_path: Path, member: tarfile.TarInfo) -> None:
     before = sorted(tmp_path.rglob("*"))
     sent = archive(tmp_path, member)
-    with pytest.raises(ValueError, match="no plain file of a run"):
+    with pytest.raises(ValueError, match="no plain file of a run") as caught:
         results.unpack(sent)
+    assert str(caught.value) == f"{member.name} in what the host sent is no plain file of a run"
     assert sorted(tmp_path.rglob("*")) == sorted([*before, Path(sent)])
 
 

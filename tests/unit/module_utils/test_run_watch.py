@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,52 @@ def test_the_command_is_a_shell_s() -> None:
     RunWatch("/it's; rm -rf $HOME", host, chief_log=True).look()
     words = shlex.split(host.commands[0])
     assert words[:4] == ["cd", "/it's; rm -rf $HOME", "&&", "touch"]
+
+
+def run_here(command: str) -> tuple[int, str, str]:
+    """Run a command as a connection does."""
+    ended = subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=False)
+    return ended.returncode, ended.stdout.decode("utf-8", errors="surrogateescape"), ended.stderr.decode()
+
+
+def test_a_shell_does_what_the_command_says(tmp_path: Path) -> None:
+    place = tmp_path / "it's a run; $HOME"
+    watch = RunWatch(str(place), run_here, chief_log=True)
+    assert "it's a run" in watch.look().message
+    place.mkdir()
+    assert not watch.look().reached  # the supervisor has not written yet
+    lease = place / "lease"
+    os.utime(lease, (1, 1))
+    (place / "status.json").write_text(json.dumps(STATUS))
+    assert watch.look().tasks == STATUS["tasks"]  # no log yet
+    assert lease.stat().st_mtime > 1
+    first, second = chief_lines(2)
+    (place / "logs").mkdir()
+    log = place / "logs" / "worker-0.log"
+    log.write_text(f"你好\n{first}\n{second[:30]}", encoding="utf-8")
+    assert watch.look().reached
+    assert [event.event for event in watch.events] == ["started"]
+    log.write_text(f"你好\n{first}\n{second}\n", encoding="utf-8")
+    assert watch.look().reached
+    assert [event.event for event in watch.events] == ["started", "imported"]
+
+
+def test_a_host_that_was_gone_for_a_while_is_read_on() -> None:
+    lines = chief_lines(3)
+    host = FakeHost("".join(line + "\n" for line in lines[:1]).encode())
+    answers = True
+
+    def execute(command: str) -> tuple[int, str, str]:
+        return host(command) if answers else (255, "", "no route")
+
+    watch = RunWatch("/r", execute, chief_log=True)
+    assert watch.look().message == ""
+    answers = False
+    assert watch.look().message == "no route"
+    host.log = "".join(line + "\n" for line in lines).encode()
+    answers = True
+    assert watch.look().reached
+    assert len(watch.events) == 3
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,8 @@ def test_a_damaged_document_is_named(tmp_path: Path, content: str, why: str) -> 
     with pytest.raises(ActionFailed, match=why) as caught:
         read_json(path)
     assert caught.value.code == "damaged_state"
-    assert str(path) in str(caught.value)
+    assert str(caught.value).startswith(f"{path} {why}")
+    assert str(caught.value).endswith("; remove the topology")
 
 
 def test_a_checkpoint_is_a_file_of_its_run(directory: TopologyDirectory) -> None:
@@ -78,6 +79,8 @@ def test_removal_takes_everything_and_nothing_beside_it(directory: TopologyDirec
     with directory.locked():
         directory.remove()
     assert not directory.path.exists()
+    with pytest.raises(FileNotFoundError):  # what cannot be removed is not passed over
+        directory.remove()
     assert other.checkpoint("r1") is not None
 
 
@@ -89,8 +92,51 @@ def test_one_change_at_a_time(directory: TopologyDirectory, monkeypatch: pytest.
             directory.locked().__enter__()
         assert caught.value.code == "locked"
         assert 1 < sum(naps) <= 10
+
+
+@pytest.mark.parametrize("before", ["", "4194304999", "no number at all, and longer than any"])
+def test_the_lock_names_its_holder_and_nobody_else(directory: TopologyDirectory, before: str) -> None:
+    directory.path.mkdir(parents=True)
+    (directory.path / "lock").write_text(before)
     with directory.locked():
         assert (directory.path / "lock").read_text() == str(os.getpid())
+
+
+@pytest.mark.parametrize(
+    ("written", "holder"),
+    [
+        (b"4711", "process 4711 is changing it"),
+        (b" 4711\n", "process 4711 is changing it"),
+        (b"", "process of unknown number is changing it"),  # it has the lock and has not come to write yet
+        (b"\xff", "process \N{REPLACEMENT CHARACTER} is changing it"),
+    ],
+)
+def test_the_holder_is_who_the_lock_says(
+    directory: TopologyDirectory, monkeypatch: pytest.MonkeyPatch, written: bytes, holder: str
+) -> None:
+    monkeypatch.setattr(topology_directory.time, "sleep", lambda _seconds: None)
+    with directory.locked():
+        (directory.path / "lock").write_bytes(written)
+        with pytest.raises(ActionFailed) as caught:
+            directory.locked().__enter__()
+    assert str(caught.value) == f"topology 'demo': {holder} at this moment; try again when that has ended"
+
+
+def test_a_lock_that_is_let_go_meanwhile_is_taken(
+    directory: TopologyDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = directory.locked()
+    first.__enter__()
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            first.__exit__(None, None, None)
+
+    monkeypatch.setattr(topology_directory.time, "sleep", nap)
+    with directory.locked():
+        assert len(naps) == 3
 
 
 def test_a_change_that_fails_lets_go(directory: TopologyDirectory) -> None:

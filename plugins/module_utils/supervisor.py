@@ -162,7 +162,9 @@ class Supervisor:
     def run(self) -> int:
         """Start every task and return 0 when all have ended well, else 1."""
         for task in self.tasks:
-            self._start(task)
+            # One that cannot start stops the run, and with it those that have not been started yet.
+            if not task.over:
+                self._start(task)
         self._write_status()
         while not all(task.over for task in self.tasks):
             received = signal.sigtimedwait(HANDLED_SIGNALS, 0.2)

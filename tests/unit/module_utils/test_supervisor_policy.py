@@ -146,6 +146,27 @@ def test_a_lost_task_is_restarted_after_its_wait_and_counted(tmp_path: Path, mon
     assert [attempt["exit_code"] for attempt in scene.task("worker-1").attempts] == [137, 0]
 
 
+def test_once_a_task_cannot_start_no_other_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(tmp_path, monkeypatch, ALL)
+    for task in scene.supervisor.tasks:
+        task.pid, task.state = None, "waiting"
+
+    def start(supervisor: Supervisor, task: TaskState) -> None:
+        scene._start(task)
+        if task.role == "worker":  # the machine has no more processes to give
+            task.pid, task.state, task.exit_code, task.reason = None, "failed", 127, "cannot_start"
+            supervisor._fail(task, "cannot start /p: Resource temporarily unavailable")
+        else:
+            scene.end("ps-0", 0)
+
+    monkeypatch.setattr(Supervisor, "_start", start)
+    assert scene.supervisor.run() == 1
+    assert scene.started == ["ps-0", "worker-0"]
+    assert (scene.task("worker-1").state, scene.task("worker-1").attempts[1:]) == ("stopped", [])
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert (status["state"], status["cause"]["reason"]) == ("failed", "cannot_start")
+
+
 def test_a_task_that_cannot_recover_stops_the_run_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene(tmp_path, monkeypatch, ALL)
     scene.end("worker-1", 66)
@@ -161,6 +182,21 @@ def test_a_task_that_cannot_recover_stops_the_run_and_is_named(tmp_path: Path, m
     }
     states = {f"{task['role']}-{task['index']}": task["state"] for task in status["tasks"]}
     assert states == {"worker-1": "failed", "worker-0": "stopped", "ps-0": "stopped"}
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (3, "ps 0 ended with exit code 3, which no restart cures"),
+        (75, "ps 0 ended with exit code 75 and had been restarted 0 times, the limit"),
+        (-signal.SIGSEGV, "ps 0 was killed by SIGSEGV and had been restarted 0 times, the limit"),
+        (200, "ps 0 ended with 200 and had been restarted 0 times, the limit"),  # 128 and no signal
+    ],
+)
+def test_an_end_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, message: str) -> None:
+    scene = Scene(tmp_path, monkeypatch, ALL, restart_limit=0)
+    scene.end("ps-0", code)
+    assert scene.status()["cause"]["message"] == message
 
 
 def test_the_limit_of_restarts_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,13 +74,13 @@ def host_phase(status: Mapping[str, object] | None, supervisor_alive: bool) -> s
 
 
 def overall_phase(states: Sequence[HostState]) -> str:
-    """Return the phase of a topology over all its hosts: the worst one, and ``lost`` where only some know it."""
+    """Return the phase of a topology over all its hosts: the worst one, and ``lost`` where only some know its run."""
     phases = {state.phase for state in states}
     if phases == {"absent"} or not phases:
         return "absent"
     if "failed" in phases:
         return "failed"
-    if "absent" in phases:
+    if "absent" in phases or len({state.run_id for state in states}) > 1:
         return "lost"
     if phases <= {"succeeded", "running"}:
         return "running" if "running" in phases else "succeeded"

@@ -58,7 +58,11 @@ def test_trains_once_and_then_changes_nothing(desk: Desk, repository: Path) -> N
     desk.play("site.yml", steps=900, workers=3).succeeded()
     _first, second = desk.runs("demo")
     assert_honest(second, repository)
-    assert second["resumed_from"] == {"run_id": run["run_id"], "global_step": run["training"]["global_step_last"]}
+    resumed = second["resumed_from"]
+    assert resumed["run_id"] == run["run_id"]
+    # The checkpoint is of after the target: the other worker may have had a chain of up to 20 steps under way.
+    assert 0 <= resumed["global_step"] - run["training"]["global_step_last"] < 20
+    assert second["training"]["global_step_first"] == resumed["global_step"]
 
 
 def test_every_variant_of_training_reaches_its_target(desk: Desk, repository: Path) -> None:

@@ -89,6 +89,13 @@ def test_a_change_is_named_and_continues_what_fits(
     assert plan.start[0] == "ps-0"
 
 
+@pytest.mark.parametrize(("phase", "action"), [("running", "reroll"), ("succeeded", "resume")])
+def test_a_host_that_missed_the_last_change_is_brought_along(phase: str, action: str) -> None:
+    missed = replace(seen("b", phase), run_id="r0")
+    plan = drift.plan_present(BASE, [seen("a", phase), missed])
+    assert (plan.action, plan.resume_run_id, plan.reason) == (action, "r1", "the last run lost")
+
+
 def test_every_change_is_named() -> None:
     desired = Topology.from_params({**GOOD, "python": "/q", "workers": {"replicas": 3, "port": 9100}})
     plan = drift.plan_present(desired, [seen("a", "stopped"), seen("b", "stopped")])

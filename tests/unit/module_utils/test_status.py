@@ -61,6 +61,19 @@ def test_all_hosts_are_as_far_as_the_worst(phases: str, overall: str) -> None:
     assert overall_phase([HostState(host="h", name="t", phase=phase) for phase in phases.split()]) == overall
 
 
+@pytest.mark.parametrize(
+    ("phases", "overall"),
+    [("running running", "lost"), ("succeeded succeeded", "lost"), ("succeeded stopped", "lost"),
+     ("running failed", "failed")],
+)  # fmt: skip
+def test_hosts_that_are_at_different_runs_are_not_at_one(phases: str, overall: str) -> None:
+    states = [
+        HostState(host=f"h{number}", name="t", phase=phase, run_id=f"r{number}")
+        for number, phase in enumerate(phases.split())
+    ]
+    assert overall_phase(states) == overall
+
+
 def test_a_failure_is_told_before_a_stop_that_followed_from_it() -> None:
     stopped = HostState(host="a", name="t", phase="stopped", cause={"reason": "stopped"})
     failed = HostState(host="b", name="t", phase="failed", cause={"reason": "exit_3"})

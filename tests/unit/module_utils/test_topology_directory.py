@@ -139,6 +139,26 @@ def test_a_lock_that_is_let_go_meanwhile_is_taken(
         assert len(naps) == 3
 
 
+@pytest.mark.parametrize("made_anew", [False, True])
+def test_a_lock_that_was_removed_while_it_was_waited_for_is_none(
+    directory: TopologyDirectory, monkeypatch: pytest.MonkeyPatch, made_anew: bool
+) -> None:
+    first = directory.locked()
+    first.__enter__()
+
+    def nap(_seconds: float) -> None:
+        directory.remove()
+        if made_anew:
+            directory.path.mkdir()
+            (directory.path / "lock").touch()
+        first.__exit__(None, None, None)
+
+    monkeypatch.setattr(topology_directory.time, "sleep", nap)
+    with pytest.raises(ActionFailed, match="'demo' was removed at this moment") as caught:
+        directory.locked().__enter__()
+    assert caught.value.code == "locked"
+
+
 def test_a_change_that_fails_lets_go(directory: TopologyDirectory) -> None:
     with pytest.raises(RuntimeError), directory.locked():
         raise RuntimeError

@@ -45,7 +45,7 @@ class TopologyDirectory:
         """Hold the topology for one change.
 
         Raises:
-            ActionFailed: another process changes it at this moment.
+            ActionFailed: another process changes it at this moment, or has just removed it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         lock = os.open(str(self.path / "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -64,11 +64,22 @@ class TopologyDirectory:
                         self.path.name, holder or "of unknown number"
                     ),
                 )
+            if not self._is_lock(lock):
+                raise ActionFailed(
+                    "locked", f"topology {self.path.name!r} was removed at this moment by another process; try again"
+                )
             os.ftruncate(lock, 0)
             os.pwrite(lock, str(os.getpid()).encode(), 0)
             yield
         finally:
             os.close(lock)
+
+    def _is_lock(self, lock: int) -> bool:
+        """Whether an open file is still the one that others will find and lock."""
+        try:
+            return os.path.samestat(os.fstat(lock), (self.path / "lock").stat())
+        except FileNotFoundError:
+            return False
 
     def current(self) -> dict[str, object] | None:
         """Return what ``current.json`` says of the newest run, or ``None``."""

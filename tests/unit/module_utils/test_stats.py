@@ -143,6 +143,17 @@ def test_what_never_happened_is_null() -> None:
     assert (found["global_step_first"], found["global_step_last"]) == (0, 50)
 
 
+def test_the_last_progress_and_the_final_evaluation_count() -> None:
+    told = [
+        *WHOLE[:5],
+        event("progress", 16, global_step=90),
+        event("evaluated", 17, final=True, test_accuracy=0.7, test_loss=0.8),
+        event("evaluated", 18, final=False, test_accuracy=0.1, test_loss=2.0),
+    ]
+    found = stats.training(told, 200, 20)
+    assert (found["global_step_last"], found["test_accuracy"], found["test_loss"]) == (90, 0.7, 0.8)
+
+
 @pytest.mark.parametrize(("count", "steps"), [(8, [100, 101]), (5, [20, 30]), (3, [None, None])])
 def test_steps_of_workers_are_the_last_that_were_counted(count: int, steps: list[int | None]) -> None:
     assert stats.worker_steps(WHOLE[:count], 2) == steps

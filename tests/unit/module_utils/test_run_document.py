@@ -103,6 +103,53 @@ def test_a_late_worker_stands_in_its_start_and_in_the_barrier_and_not_in_the_tra
     assert document["training"]["seconds"] == 6
 
 
+def test_every_task_tells_its_own_host_phases_and_use() -> None:
+    artifacts = {**ARTIFACTS, "logs": {"ps-0": "logs/ps-0.log"}, "export": "export"}
+    spread = topology("a", "b")
+    parts = [
+        part("a", [record("ps", 0, 1, 39), record("worker", 0, 1, 39.25)]),
+        part("b", [record("worker", 1, 2, 39.5, max_rss_bytes=7, cpu_seconds=1.5)]),
+    ]
+    late = {"started": 24, "imported": 26, "ready": 29, "released": 30, "target": 36}
+    events = worker(0, CHIEF, **FIELDS) + worker(1, late)
+    document = made(topology=spread, parts=parts, events=events, artifacts=artifacts)
+    assert document["artifacts"] == artifacts
+    assert document["spec_hash"] == spread.spec_hash()
+    told = [
+        (task["role"], task["index"], task["host"], task["max_rss_bytes"], task["cpu_seconds"])
+        for task in document["tasks"]
+    ]
+    assert told == [("ps", 0, "a", 5, 0.5), ("worker", 0, "a", 5, 0.5), ("worker", 1, "b", 7, 1.5)]
+    last_phases = [
+        tuple(task["phases"][name] for name in ("scheduled", "train", "export", "exit")) for task in document["tasks"]
+    ]
+    assert last_phases == [(0.5, None, None, None), (0.5, 6, 2, 1.25), (1.5, 6, None, 3.5)]
+
+
+def test_a_worker_that_was_not_counted_has_no_steps() -> None:
+    fields = {**FIELDS, "target": {"global_step": 1000, "worker_steps": [1000]}}
+    assert [task["local_steps"] for task in made(events=worker(0, CHIEF, **fields))["tasks"]] == [None, 1000, None]
+
+
+def test_a_restarted_worker_ends_with_its_last_process() -> None:
+    attempts = [{"spawned_monotonic": 1, "ended_monotonic": 33}, {"spawned_monotonic": 34, "ended_monotonic": 39}]
+    records = [record("ps", 0, 1, 39), record("worker", 0, 0, 0, restarts=1, attempts=attempts)]
+    chief = made(parts=[part("a", records)], events=worker(0, CHIEF, **FIELDS))["tasks"][1]["phases"]
+    assert (chief["scheduled"], chief["train"], chief["exit"]) == (0.5, 6, 1)
+
+
+def test_of_several_failures_the_last_is_told() -> None:
+    cause = {"reason": "exit_66", "task": "worker-1", "message": "worker 1 ended"}
+    told = [
+        Event("failed", "r", "worker", 1, attempt, 1010.0 + attempt, 10.0 + attempt, {"reason": word, "message": word})
+        for attempt, word in enumerate(("Former", "Latter"))
+    ]
+    document = made(parts=[part("a", [record("worker", 0, 1, 39)], phase="failed", cause=cause)], events=told)
+    assert document["cause"]["reason"] == "Latter"
+    assert document["cause"]["message"] == "worker 1 ended: Latter"
+    assert [event["attempt"] for event in document["cause"]["events"]] == [0, 1]
+
+
 def test_a_failed_run_is_a_result_with_its_cause() -> None:
     cause = {"reason": "exit_66", "task": "worker-1", "message": "worker 1 ended with exit code 66"}
     failed = Event("failed", "r", "worker", 1, 0, 1010.0, 10.0, {"reason": "DataError", "message": "x is truncated"})
@@ -258,7 +305,7 @@ def test_a_resumed_run_names_what_it_continued() -> None:
     assert document["training"]["global_step_first"] == 700
 
 
-@pytest.mark.parametrize("name", ["one_ps_two_workers", "worker_restarted", "ps_restarted", "sync"])
+@pytest.mark.parametrize("name", ["one_ps_two_workers", "worker_restarted", "ps_restarted", "sync", "failed_data"])
 def test_golden_events_make_a_valid_document(name: str) -> None:
     text = (ROOT / "tests" / "fixtures" / "events" / f"{name}.jsonl").read_text(encoding="utf-8")
     events = parse(text.splitlines())
@@ -273,4 +320,7 @@ def test_golden_events_make_a_valid_document(name: str) -> None:
     document = made(topology=topology("a", workers=workers), parts=parts, events=events)
     assert sum(document["phases"].values()) == pytest.approx(document["wall_seconds"], rel=0.02)
     steps = [task["local_steps"] for task in document["tasks"] if task["role"] == "worker"]
-    assert sum(steps) == document["training"]["global_step_last"]
+    if name == "failed_data":
+        assert (set(steps), document["training"]["seconds"]) == ({None}, None)
+    else:
+        assert sum(steps) == document["training"]["global_step_last"]

@@ -156,6 +156,17 @@ def test_speed_up_is_against_one_worker_of_the_same_training(
             [run(ONE, environment={"hosts": [{"name": "lab", "cores": 1}, {"name": "idle", "cores": 1}]})],
             ["2 tasks share the 1 cores of lab"],
         ),
+        # a host is crowded above its cores, not at them
+        (ONE, [run(ONE, environment={"hosts": [{"name": "lab", "cores": 2}]})], []),
+        # of a run outside the means nothing is noted but that it is there
+        (
+            ONE,
+            [
+                run(ONE, state="failed", tasks=[{"host": "lab", "restarts": 9}] * 5),
+                run(ONE, number=2),
+            ],
+            ["failed runs outside the means: 1"],
+        ),
         (
             SELDOM,
             [run(SELDOM)],
@@ -196,6 +207,12 @@ def test_the_order_in_which_runs_are_read_does_not_matter() -> None:
     assert benchmark_document("b", [ONE, TWO], 2, runs) == benchmark_document("b", [ONE, TWO], 2, runs[::-1])
 
 
+def test_runs_stand_in_the_order_in_which_they_were_made_and_then_by_name() -> None:
+    runs = [run(ONE, number=2, run_id="a"), run(ONE, number=1, run_id="c"), run(ONE, number=1, run_id="b")]
+    (cell,) = benchmark_document("b", [ONE], 3, runs)["cells"]  # type: ignore[misc]
+    assert [entry["run_id"] for entry in cell["runs"]] == ["b", "c", "a"]
+
+
 def test_csv_has_every_number_once_and_cells_of_another_program_can_read_it() -> None:
     document: Any = sweep()
     rows = list(csv.DictReader(io.StringIO(runs_csv(document))))
@@ -210,7 +227,9 @@ def test_csv_has_every_number_once_and_cells_of_another_program_can_read_it() ->
 def test_a_benchmark_without_runs_still_has_its_table() -> None:
     document = benchmark_document("b", [ONE, TWO], 1, [])
     assert runs_csv(document) == ""
-    assert "no successful run" in table(document)
+    lines = table(document).splitlines()
+    assert [line.split() for line in lines[3:5]] == [[str(count), "1", "0", *"--------"] for count in (1, 2)]
+    assert lines[5:] == ["* no successful run"]
 
 
 def plan() -> dict[str, Any]:

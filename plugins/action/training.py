@@ -25,6 +25,7 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as ansible_version
 
+from ..module_utils.arguments import IDENTITY_ARGS, WAIT_ARGS
 from ..module_utils.hosts import tasks
 from ..module_utils.progress import progress_line
 from ..module_utils.run_document import HostPart, run_document
@@ -44,17 +45,6 @@ SILENCE_SECONDS = 5.0
 UNREACHABLE_SECONDS = 30.0
 #: Between a host's end and the moment its part must have come together with the others'.
 GATHER_SECONDS = 60.0
-ENDED = ("succeeded", "failed", "stopped", "lost")
-
-ARGUMENTS = {
-    "name": {"type": "str", "required": True},
-    "root": {"type": "str", "default": "~/.local/share/dtf-cluster"},
-    "host": {"type": "str"},
-    "results_dir": {"type": "str", "default": "results"},
-    "wait_timeout": {"type": "float", "default": 0.0},
-    "wait_sleep": {"type": "float", "default": 1.0},
-    "progress": {"type": "str", "default": "auto", "choices": ["auto", "lines", "none"]},
-}
 
 
 class Interrupted(BaseException):
@@ -78,7 +68,7 @@ class ActionModule(ActionBase):
         """Wait, gather, return ``{changed, run, path, topology, duration}``."""
         super().run(tmp, task_vars)
         self._vars = task_vars or {}
-        _validation, self._options = self.validate_argument_spec(ARGUMENTS)
+        _validation, self._options = self.validate_argument_spec({**IDENTITY_ARGS, **WAIT_ARGS})
         begin = time.monotonic()
         found = self._call("look")
         state = HostState.from_dict(found["topology"])
@@ -118,16 +108,18 @@ class ActionModule(ActionBase):
             mode, self._display.display, time.monotonic, controller_has_terminal(), topology.name + ": "
         )
         vigil = _Vigil(time.monotonic)
+        task_count, target_step = len(tasks(topology)), topology.training.steps
 
         def read() -> Sight:
             look = watch.look()
-            if look.status is not None:
-                results.publish(state.host, {"over": False, "tasks": look.tasks})
-            notes: dict[str, Document] = results.notes() if len(topology.hosts) > 1 else {}
+            notes: dict[str, Document] = {}
+            # Where one host is all, there is nobody to tell and nothing to hear.
+            if len(topology.hosts) > 1:
+                if look.status is not None:
+                    results.publish(state.host, {"over": False, "tasks": look.tasks})
+                notes = results.notes()
             others = [task for name, note in notes.items() if name != state.host for task in note["tasks"]]
-            display.update(
-                progress_line(watch.events, look.tasks + others, len(tasks(topology)), topology.training.steps)
-            )
+            display.update(progress_line(watch.events, look.tasks + others, task_count, target_step))
             return Sight(look, vigil.judge(look) or _failure_elsewhere(notes, state.host))
 
         timeout = self._options["wait_timeout"] or None
@@ -139,18 +131,10 @@ class ActionModule(ActionBase):
         )
         display.close()
         if not outcome.satisfied:
+            last_seen = progress_line(watch.events, outcome.seen.look.tasks, task_count, target_step)
             raise AnsibleActionFail(
-                "topology {!r}: not finished after {:g} s, the wait_timeout; last seen: {}. The training goes on; wait "
-                "again, or stop it with state=stopped".format(
-                    topology.name,
-                    outcome.elapsed,
-                    progress_line(
-                        watch.events,
-                        outcome.seen.look.tasks,
-                        len(tasks(topology)),
-                        topology.training.steps,
-                    ),
-                )
+                f"topology {topology.name!r}: not finished after {outcome.elapsed:g} s, the wait_timeout; last seen: "
+                f"{last_seen}. The training goes on; wait again, or stop it with state=stopped"
             )
         if not outcome.seen.look.finished and outcome.seen.look.reached:
             self._stop()
@@ -222,10 +206,10 @@ class ActionModule(ActionBase):
                 )
             )
         every = tasks(topology)
-        events = results.write_events(every, str(parts[0].state.run_id))
-        logs = {task.name: results.log_lines(task) for task in every}
+        logs = results.logs(every)
+        events = results.write_events(logs, str(parts[0].state.run_id))
         versions = {"ansible": ansible_version, "collection": collection_version()}
-        return run_document(topology, parts, events, logs, results.artifacts(every), versions)
+        return run_document(topology, parts, events, logs, results.artifacts(logs), versions)
 
     def _call(self, action: str, **more: object) -> Document:
         arguments = dict(self._options, action=action, **more)

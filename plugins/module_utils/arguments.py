@@ -34,6 +34,14 @@ IDENTITY_ARGS: dict[str, object] = {
     "host": {"type": "str"},
 }
 
+#: How a run is waited for; read on the controller by the action plugin.
+WAIT_ARGS: dict[str, object] = {
+    "results_dir": {"type": "str", "default": "results"},
+    "wait_timeout": {"type": "float", "default": 0.0},
+    "wait_sleep": {"type": "float", "default": 1.0},
+    "progress": {"type": "str", "default": "auto", "choices": ["auto", "lines", "none"]},
+}
+
 #: What a topology is.
 SPEC_ARGS: dict[str, object] = {
     "runtime": {"type": "str", "default": "process", "choices": list(RUNTIMES)},

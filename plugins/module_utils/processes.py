@@ -121,6 +121,7 @@ def start(topology: Topology, host: str, run: Run, current: Mapping[str, object]
     for part in ("logs", "checkpoint", "summaries"):
         (place / part).mkdir(parents=True, exist_ok=True)
     own = [task for task in tasks(topology) if task.host == host]
+    here = expanded(topology)
     write_json(
         place / "plan.json",
         {
@@ -130,7 +131,7 @@ def start(topology: Topology, host: str, run: Run, current: Mapping[str, object]
                 {
                     "role": task.role,
                     "index": task.index,
-                    "argv": command(expanded(topology), task, run),
+                    "argv": command(here, task, run),
                     "env": {"PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"},
                     "log": str(place / "logs" / (task.name + ".log")),
                 }

@@ -113,7 +113,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import processes
-from ..module_utils.arguments import IDENTITY_ARGS
+from ..module_utils.arguments import IDENTITY_ARGS, WAIT_ARGS
 from ..module_utils.errors import ActionFailed
 from ..module_utils.topology_directory import TopologyDirectory, read_json
 
@@ -150,10 +150,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
             IDENTITY_ARGS,
-            results_dir={"type": "str", "default": "results"},
-            wait_timeout={"type": "float", "default": 0.0},
-            wait_sleep={"type": "float", "default": 1.0},
-            progress={"type": "str", "default": "auto", "choices": ["auto", "lines", "none"]},
+            **WAIT_ARGS,
             action={"type": "str", "default": "look", "choices": ["look", "collect"]},
             archive={"type": "str"},
         ),

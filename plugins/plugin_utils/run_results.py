@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 from ..module_utils.events import Event, parse
 from ..module_utils.hosts import Task
 from ..module_utils.supervisor import write_json
+from ..module_utils.topology_directory import CHECKPOINT
 
 
 class RunResults:
@@ -81,30 +82,25 @@ class RunResults:
         path = self.path / "logs" / (task.name + ".log")
         return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
 
-    def write_events(self, tasks: Sequence[Task], run_id: str) -> list[Event]:
-        """Read every task's events from its log, write them in order of wall time to ``events.jsonl``, return them."""
-        events: list[Event] = []
-        lines: list[tuple[float, str]] = []
-        for task in tasks:
-            log = self.log_lines(task)
-            events.extend(parse(log, run_id))
-            for line in log:
-                own = parse([line], run_id)
-                lines.extend((event.wall, line.partition(" ")[2]) for event in own)
-        lines.sort(key=lambda pair: pair[0])
-        text = "".join(line + "\n" for _wall, line in lines)
-        (self.path / "events.jsonl").write_text(text, encoding="utf-8")
-        return events
+    def logs(self, tasks: Sequence[Task]) -> dict[str, list[str]]:
+        """Return the lines of each task's log, by the task's name."""
+        return {task.name: self.log_lines(task) for task in tasks}
 
-    def artifacts(self, tasks: Sequence[Task]) -> dict[str, object]:
+    def write_events(self, logs: Mapping[str, Sequence[str]], run_id: str) -> list[Event]:
+        """Read the events in the lines of each task's log, write them by wall time to ``events.jsonl``, return them."""
+        found = [(event, line) for log in logs.values() for line in log for event in parse([line], run_id)]
+        by_wall = sorted(found, key=lambda pair: pair[0].wall)
+        text = "".join(line.partition(" ")[2] + "\n" for _event, line in by_wall)
+        (self.path / "events.jsonl").write_text(text, encoding="utf-8")
+        return [event for event, _line in found]
+
+    def artifacts(self, logs: Mapping[str, Sequence[str]]) -> dict[str, object]:
         """Return the relative paths of what was kept; ``None`` for what the run did not leave."""
-        logs = {task.name: f"logs/{task.name}.log" for task in tasks if self.log_lines(task)}
-        export, checkpoint = self.path / "export" / "saved_model.pb", self.path / "checkpoint" / "checkpoint.npz"
         return {
-            "logs": logs,
+            "logs": {name: f"logs/{name}.log" for name, lines in logs.items() if lines},
             "events": "events.jsonl",
-            "export": "export" if export.is_file() else None,
-            "checkpoint": "checkpoint/checkpoint.npz" if checkpoint.is_file() else None,
+            "export": "export" if (self.path / "export" / "saved_model.pb").is_file() else None,
+            "checkpoint": CHECKPOINT if (self.path / CHECKPOINT).is_file() else None,
         }
 
 

@@ -116,7 +116,7 @@ def test_hosts_with_dots_in_their_names_are_told_apart(results: RunResults) -> N
 def test_events_of_this_run_are_written_in_order_of_wall_time(results: RunResults) -> None:
     write_log(results, CHIEF, event_line(CHIEF, 2001), "prose", event_line(CHIEF, 2004), "DTF_EVENT {cut")
     write_log(results, PS, event_line(PS, 2000), event_line(PS, 2002, "of an earlier run"), event_line(PS, 2003))
-    events = results.write_events([PS, CHIEF], "r1")
+    events = results.write_events(results.logs([PS, CHIEF]), "r1")
     assert [(event.task, event.wall) for event in events] == [
         ("ps-0", 2000),
         ("ps-0", 2003),
@@ -131,17 +131,17 @@ def test_a_log_that_is_no_text_is_read_all_the_same(results: RunResults) -> None
     write_log(results, CHIEF)
     (results.path / "logs" / "worker-0.log").write_bytes(b"\xff\xfe\n" + event_line(CHIEF, 2001).encode() + b"\n")
     assert len(results.log_lines(CHIEF)) == 2
-    assert len(results.write_events([CHIEF], "r1")) == 1
+    assert len(results.write_events(results.logs([CHIEF]), "r1")) == 1
 
 
 def test_only_what_is_there_is_an_artifact(results: RunResults) -> None:
     nothing = {"logs": {}, "events": "events.jsonl", "export": None, "checkpoint": None}
-    assert results.artifacts([PS, CHIEF]) == nothing
+    assert results.artifacts(results.logs([PS, CHIEF])) == nothing
     write_log(results, CHIEF, "a line")
     for place in ("export/saved_model.pb", "checkpoint/checkpoint.npz"):
         (results.path / place).parent.mkdir()
         (results.path / place).touch()
-    assert results.artifacts([PS, CHIEF]) == {
+    assert results.artifacts(results.logs([PS, CHIEF])) == {
         "logs": {"worker-0": "logs/worker-0.log"},
         "events": "events.jsonl",
         "export": "export",

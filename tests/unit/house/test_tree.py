@@ -102,7 +102,7 @@ def test_module_utils_import_only_the_standard_library() -> None:
 
 def test_only_one_place_starts_processes() -> None:
     starters = {path.name for path in ROOT.glob("plugins/module_utils/*.py") if "subprocess" in imported(path)}
-    assert starters <= {"processes.py", "supervisor.py"}
+    assert starters <= {"processes.py", "programs.py", "supervisor.py"}
 
 
 def test_the_trainer_knows_nothing_of_what_starts_it() -> None:

@@ -1,0 +1,45 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The only file that runs a node's programs.
+
+This module util is private to the collection and imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+#: Where they are; a user's session may lack the folders of administrators' programs.
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def run(
+    command: list[str],
+    *,
+    stdin: str | None = None,
+    environment: dict[str, str] | None = None,
+    timeout: float | None = None,
+    keep: tuple[int, ...] = (),
+) -> subprocess.CompletedProcess[str]:
+    """Run a program of :data:`SEARCH_PATH` and return how it ended, with all it printed.
+
+    Args:
+        command: the program and its arguments.
+        stdin: what it reads; nothing unless given.
+        environment: variables over those of the module.
+        timeout: seconds after which it is killed; :class:`subprocess.TimeoutExpired` then.
+        keep: descriptors that it inherits.
+    """
+    return subprocess.run(
+        command,
+        input=stdin if stdin is not None else "",
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        env={**os.environ, "PATH": SEARCH_PATH, "LC_ALL": "C", **(environment or {})},
+        timeout=timeout,
+        pass_fds=keep,
+    )

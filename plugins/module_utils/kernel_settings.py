@@ -12,21 +12,28 @@ from collections.abc import Iterable, Mapping
 
 #: Written before a line of fstab that was put aside, and taken away again on the way back.
 ASIDE = "#dtf.cluster: "
+#: What shows that something is in the kernel whose build names no modules at all.
+SIGNS = {
+    "br_netfilter": "/proc/sys/net/bridge",
+    "nf_conntrack": "/proc/sys/net/netfilter/nf_conntrack_max",
+    "overlay": "/sys/module/overlay",
+    "vxlan": "/sys/module/vxlan",
+}
 _HEADER = "# Written by dtf.cluster.\n"
 
 
-def missing_modules(wanted: Iterable[str], proc_modules: str, builtin: str, sys_modules: Iterable[str]) -> list[str]:
+def missing_modules(wanted: Iterable[str], proc_modules: str, builtin: str, shown: Iterable[str]) -> list[str]:
     """Return the modules that the kernel neither has loaded nor has built in.
 
     Args:
         wanted: names, with ``-`` or ``_``.
         proc_modules: text of ``/proc/modules``.
         builtin: text of ``modules.builtin``, paths that end in ``.ko``.
-        sys_modules: names of the folders in ``/sys/module``.
+        shown: names of the folders in ``/sys/module``, and of modules whose sign is there (:data:`SIGNS`).
     """
     loaded = {line.split()[0] for line in proc_modules.splitlines() if line.strip()}
     inside = {line.strip().rpartition("/")[2].partition(".ko")[0].replace("-", "_") for line in builtin.splitlines()}
-    present = loaded | inside | set(sys_modules)
+    present = loaded | inside | set(shown)
     return [name for name in wanted if name.replace("-", "_") not in present]
 
 

@@ -165,7 +165,8 @@ class Kernel:
             self.module.params["modules"],
             read(Path("/proc/modules")) or "",
             read(Path("/lib/modules") / os.uname().release / "modules.builtin") or "",
-            [path.name for path in Path("/sys/module").iterdir()],
+            [path.name for path in Path("/sys/module").iterdir()]
+            + [name for name, sign in settings.SIGNS.items() if Path(sign).exists()],
         )
         if missing:
             self.did("load " + " ".join(missing))

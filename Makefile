@@ -43,6 +43,14 @@ demo: $(RUN) ## train MNIST here with 1 and 2 workers, and compare them
 	$(BIN)/ansible-playbook site.yml
 	$(BIN)/ansible-playbook benchmark.yml -e workers=1,2
 
+.PHONY: lab
+lab: $(RUN) ## hosts in Docker to try a cluster on: three, or HOSTS=5; inventories/lab reaches them
+	@$(BIN)/python tools/lab.py up $(addprefix --hosts ,$(HOSTS))
+
+.PHONY: lab-down
+lab-down: $(RUN) ## remove the lab and all it left on this machine
+	@$(BIN)/python tools/lab.py down
+
 .PHONY: test
 test: $(DEV) ## lint, unit, sanity, install-check and integration, then one line with the sum
 	@rm -rf $(JUNIT)

@@ -1,0 +1,200 @@
+"""What a lab is to be: its options, the hosts that follow from them, and what is wrong with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from ipaddress import IPv4Address, IPv4Network
+from itertools import combinations
+from typing import Any
+
+# Of the lab's own network: the first address is the gateway's, some are left for what else a lab may need.
+FIRST_ADDRESS = 11
+FLAVOURS = ("prepared", "plain")
+# The network's name is the lab's; some names stand for something else to Docker.
+_TAKEN_NAMES = ("bridge", "host", "none", "default")
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_RANGES = ("subnet", "pod_cidr", "service_cidr")
+_SIZE = re.compile(r"[1-9][0-9]*[kmg]")
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host of a lab.
+
+    Attributes:
+        name: its name in the inventory and its hostname.
+        address: its IPv4 address.
+        group: the inventory's group that says what becomes of it.
+    """
+
+    name: str
+    address: str
+    group: str
+
+    @property
+    def mac(self) -> str:
+        """Its hardware address, made from the other one so that it survives a restart."""
+        return ":".join(("02", "42", *(f"{byte:02x}" for byte in IPv4Address(self.address).packed)))
+
+
+@dataclass(frozen=True)
+class LabSpec:
+    """The options of a lab.
+
+    Attributes:
+        name: of the lab and its network; the containers' names begin with it.
+        hosts: how many: the first is the control plane, the others are workers.
+        flavour: what is installed in them.
+        subnet: of their network.
+        memory: of each host, as Docker writes it.
+        cpus: of each host; 0 is no limit.
+        pod_cidr: what the cluster's pods will have.
+        service_cidr: what its services will have.
+        inventory: folder of the inventory.
+    """
+
+    name: str = "lab"
+    hosts: int = 3
+    flavour: str = "prepared"
+    subnet: str = "172.30.0.0/24"
+    memory: str = "4g"
+    cpus: float = 0
+    pod_cidr: str = "10.244.0.0/16"
+    service_cidr: str = "10.96.0.0/12"
+    inventory: str = "inventories/lab"
+
+    @property
+    def gateway(self) -> str:
+        """The machine's address in the lab's network."""
+        return str(IPv4Network(self.subnet)[1])
+
+    def members(self) -> list[Host]:
+        """Return the hosts in the order of their addresses. The spec must be a good one."""
+        network = IPv4Network(self.subnet)
+        names = ["cp1", *(f"w{number}" for number in range(1, self.hosts))]
+        return [
+            Host(name=name, address=str(network[FIRST_ADDRESS + place]), group="kube_node" if place else CONTROL_PLANE)
+            for place, name in enumerate(names)
+        ]
+
+    def member(self, name: str) -> Host | None:
+        """Return the host of that name."""
+        return next((host for host in self.members() if host.name == name), None)
+
+    def container(self, host: Host) -> str:
+        """Return the name of a host's container."""
+        return f"{self.name}-{host.name}"
+
+
+CONTROL_PLANE = "kube_control_plane"
+# What may be asked of a lab that is there already: it can grow, all else is as it was made.
+FIXED = tuple(field.name for field in fields(LabSpec) if field.name not in {"name", "hosts"})
+
+
+def merged(asked: dict[str, Any], stored: LabSpec | None) -> LabSpec:
+    """Return the spec of a lab: what is asked for, else what it was made with, else the defaults.
+
+    A lab never shrinks: hosts that were added stay until the lab goes.
+    """
+    chosen = {name: value for name, value in asked.items() if value is not None}
+    if stored is None:
+        return LabSpec(**chosen)
+    known = {field.name: getattr(stored, field.name) for field in fields(LabSpec)}
+    return LabSpec(**{**known, **chosen, "hosts": max(stored.hosts, chosen.get("hosts", 0))})
+
+
+def changed(spec: LabSpec, stored: LabSpec) -> list[str]:
+    """Return a line for each option that is not what the lab was made with."""
+    return [
+        f"{_option(name)}: lab {spec.name} was made with {getattr(stored, name)}, not {getattr(spec, name)}: "
+        "take it down first, or choose another --name"
+        for name in FIXED
+        if getattr(spec, name) != getattr(stored, name)
+    ]
+
+
+def problems(spec: LabSpec) -> list[str]:
+    """Return what is wrong with a spec by itself."""
+    found = []
+    if not _NAME.fullmatch(spec.name) or spec.name in _TAKEN_NAMES:
+        found.append(
+            f"--name: {spec.name!r} is no name for a lab: a letter, then up to 30 letters, digits and -, all small, "
+            f"and none of {', '.join(_TAKEN_NAMES)}"
+        )
+    if spec.flavour not in FLAVOURS:
+        found.append(f"--flavour: {spec.flavour!r} is none of {', '.join(FLAVOURS)}")
+    if not _SIZE.fullmatch(spec.memory):
+        found.append(f"--memory: {spec.memory!r} is no size: a number and k, m or g, such as 4g")
+    if spec.cpus < 0:
+        found.append(f"--cpus: {spec.cpus:g} is less than 0, which is no limit")
+    if spec.hosts < 1:
+        found.append(f"--hosts: {spec.hosts} is less than 1: the control plane is the first host")
+    return found + _range_problems(spec)
+
+
+def _range_problems(spec: LabSpec) -> list[str]:
+    """Return what is wrong with a spec's ranges."""
+    found = []
+    ranges = {}
+    for name in _RANGES:
+        text = getattr(spec, name)
+        try:
+            ranges[name] = IPv4Network(text)
+        except ValueError as error:
+            found.append(f"{_option(name)}: {text!r} is no IPv4 range: {error}; such as {getattr(LabSpec(), name)}")
+    if "subnet" in ranges:
+        # The last address is the broadcast's.
+        room = max(0, ranges["subnet"].num_addresses - 1 - FIRST_ADDRESS)
+        if spec.hosts > room:
+            found.append(f"--hosts: {spec.hosts} hosts do not fit in {spec.subnet}, which has room for {room}")
+    for first, second in combinations(ranges, 2):
+        if ranges[first].overlaps(ranges[second]):
+            found.append(f"{_option(first)}: {ranges[first]} overlaps {_option(second)}, which is {ranges[second]}")
+    return found
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route of this machine.
+
+    Attributes:
+        range: where to.
+        kind: ``unicast``, ``blackhole`` …
+        device: through which interface, empty if through none.
+    """
+
+    range: IPv4Network
+    kind: str
+    device: str
+
+
+def routes(listed: list[dict[str, Any]]) -> list[Route]:
+    """Return the routes that stand for a network of somebody's, from what ``ip -json -4 route show table all`` says."""
+    return [
+        Route(IPv4Network(entry["dst"]), entry.get("type", "unicast"), entry.get("dev", ""))
+        for entry in listed
+        if entry["dst"] != "default" and entry.get("type", "unicast") not in {"local", "broadcast", "multicast"}
+    ]
+
+
+def overlaps(spec: LabSpec, present: Iterable[Route], own_device: str) -> list[str]:
+    """Return where a good spec's ranges are in use on this machine already, other than by the lab's own network."""
+    found = []
+    others = [route for route in present if not own_device or route.device != own_device]
+    for name in _RANGES:
+        wanted = IPv4Network(getattr(spec, name))
+        for route in others:
+            if route.kind == "blackhole" and (name != "subnet" or route.range.prefixlen == 0):
+                continue
+            if route.range.overlaps(wanted):
+                way = f" by {route.device}" if route.device else ""
+                found.append(
+                    f"{_option(name)}: {wanted} overlaps {route.range}, which this machine reaches{way}: choose another"
+                )
+    return found
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

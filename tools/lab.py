@@ -42,6 +42,12 @@ def table(statuses: Sequence[HostStatus]) -> str:
     )
 
 
+def folder(text: str) -> str:
+    """Return the path of an inventory's folder: from the checkout if it is in there, so that both may move."""
+    path = Path(text).resolve()
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     usual = LabSpec()
@@ -60,14 +66,14 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--cpus", type=float, help="of each host; 0 is no limit (default)")
     up.add_argument("--pod-cidr", help=f"what the cluster's pods will have (default: {usual.pod_cidr})")
     up.add_argument("--service-cidr", help=f"what its services will have (default: {usual.service_cidr})")
-    up.add_argument("--inventory", help=f"folder of the inventory (default: {usual.inventory})")
+    up.add_argument("--inventory", type=folder, help=f"folder of the inventory (default: {usual.inventory})")
 
     commands.add_parser("status", parents=[shared], help="how the hosts are")
     commands.add_parser("add", parents=[shared], help="one worker more")
     for name, text in (("stop", "shut a host down"), ("start", "start a host again")):
         commands.add_parser(name, parents=[shared], help=text).add_argument("host", metavar="HOST")
     down = commands.add_parser("down", parents=[shared], help="remove a lab and all it left on the machine")
-    down.add_argument("--inventory", help="folder of the inventory, if it is not known any more")
+    down.add_argument("--inventory", type=folder, help="folder of the inventory, if it is not known any more")
     return found
 
 

@@ -160,7 +160,8 @@ def our_engine(pid_file: Path) -> int | None:
         name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
         return None
-    return pid if name == "dockerd" else None
+    # One that has ended keeps its number until somebody asks for its exit code, and nobody may.
+    return pid if name == "dockerd" and _state(pid) != "Z" else None
 
 
 def start_engine(pid_file: Path, log: Path, *, seconds: float = 60) -> None:
@@ -198,7 +199,7 @@ def stop_engine(pid_file: Path, *, seconds: float = 60) -> None:
         return
     os.kill(pid, 15)
     deadline = time.monotonic() + seconds
-    while our_engine(pid_file) == pid and _state(pid) != "Z":
+    while our_engine(pid_file) == pid:
         if time.monotonic() > deadline:
             raise LabProblem(f"the Docker engine, process {pid}, was told to end and runs after {seconds:g} s")
         time.sleep(0.1)

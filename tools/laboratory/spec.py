@@ -179,14 +179,22 @@ def routes(listed: list[dict[str, Any]]) -> list[Route]:
     ]
 
 
-def overlaps(spec: LabSpec, present: Iterable[Route], own_device: str) -> list[str]:
-    """Return where a good spec's ranges are in use on this machine already, other than by the lab's own network."""
+def overlaps(spec: LabSpec, present: Iterable[Route], *, exists: bool) -> list[str]:
+    """Return where a good spec's ranges are in use on this machine already, other than by the lab itself.
+
+    Args:
+        spec: the lab.
+        present: the machine's routes.
+        exists: whether the lab is there already, and with it the route to its network.
+    """
     found = []
-    others = [route for route in present if not own_device or route.device != own_device]
     for name in _RANGES:
         wanted = IPv4Network(getattr(spec, name))
-        for route in others:
-            if route.kind == "blackhole" and (name != "subnet" or route.range.prefixlen == 0):
+        for route in present:
+            own = exists and route.range == IPv4Network(spec.subnet)
+            # To keep packets in is what ours are for, and so is anybody's.
+            kept_in = name != "subnet" and route.kind == "blackhole"
+            if own or kept_in:
                 continue
             if route.range.overlaps(wanted):
                 way = f" by {route.device}" if route.device else ""

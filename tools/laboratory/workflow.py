@@ -76,7 +76,7 @@ class Laboratory:
             spec, host = self._host(name, wanted)
             self._start_engine()
             self._hang_up(spec, [host])
-            docker("stop", "--time", "30", spec.container(host))
+            docker("stop", "-t", "30", spec.container(host))
             return self._statuses(spec)
 
     def start(self, name: str, wanted: str) -> list[HostStatus]:
@@ -107,9 +107,12 @@ class Laboratory:
                     self._hang_up(spec, spec.members())
                 self._remove(name)
             self._kept.forget(name)
-            chosen = folder or (spec.inventory if spec else LabSpec().inventory)
-            store.remove_inventory(self._checkout / chosen)
+            if spec is None and folder is None and name == LabSpec().name:
+                folder = LabSpec().inventory
+            for chosen in {folder, spec.inventory if spec else None} - {None, *self._inventories()}:
+                store.remove_inventory(self._checkout / str(chosen))
             self._clear_machine()
+            self._say(f"Lab {name} is gone")
 
     def _up(self, asked: dict[str, Any]) -> list[HostStatus]:
         began = time.monotonic()
@@ -132,6 +135,8 @@ class Laboratory:
         name = asked.get("name") or LabSpec().name
         stored = self._kept.spec(name) if not problems(LabSpec(name=name)) else None
         spec = merged(asked, stored)
+        if asked.get("hosts") and asked["hosts"] < spec.hosts:
+            self._say(f"Lab {name} keeps its {spec.hosts} hosts: a lab only grows")
         found = problems(spec)
         if stored is not None:
             found += changed(spec, stored)
@@ -139,11 +144,14 @@ class Laboratory:
             found.append(f"user: not root but uid {os.getuid()}: routes, debootstrap and the Docker engine need root")
         elif not found:
             machine.install(["ip", "ssh-keygen", "tar"], self._say)
-            device = self._device(name) if machine.engine_answers() else ""
-            found += overlaps(spec, routes(machine.routes()), device)
+            found += overlaps(spec, routes(machine.routes()), exists=stored is not None)
             found += self._taken(spec)
         refuse(found)
         return spec
+
+    def _inventories(self) -> list[str]:
+        """Return the inventories of the labs that are here."""
+        return [spec.inventory for name in self._kept.labs() if (spec := self._kept.spec(name))]
 
     def _taken(self, spec: LabSpec) -> list[str]:
         """Return how another lab is in the way."""
@@ -197,6 +205,13 @@ class Laboratory:
                     older.unlink()
         self._say(f"Giving the hosts' image ({spec.flavour}) to the Docker engine")
         docker("import", str(archive), recipe.reference)
+        repository = recipe.reference.partition(":")[0]
+        tags = docker("image", "ls", "--format", "{{.Tag}}", repository).split()
+        for tag in tags:
+            if tag.startswith(f"{spec.flavour}-") and tag != recipe.tag:
+                # One that hosts still run on stays as long as they do.
+                with contextlib.suppress(machine.CommandFailed):
+                    docker("image", "rm", f"{repository}:{tag}")
         return recipe.reference
 
     def _separate(self, spec: LabSpec) -> None:
@@ -225,7 +240,7 @@ class Laboratory:
             if state == "running":
                 return
             if state not in {"missing", "created", "dead"}:
-                docker("start", name)
+                docker("unpause" if state == "paused" else "start", name)
                 return
             # Its disks go with a host: a new one begins empty.
             self._remove_host(spec, host)
@@ -319,12 +334,6 @@ class Laboratory:
         """Return the names of a lab's networks or volumes."""
         return docker(kind, "ls", "--filter", f"label={LABEL}={name}", "--format", "{{.Name}}").split()
 
-    def _device(self, name: str) -> str:
-        """Return the machine's interface to a lab's network, if there is one."""
-        if name not in self._names("network", name):
-            return ""
-        return "br-" + docker("network", "inspect", "--format", "{{.Id}}", name).strip()[:12]
-
     def _remove_host(self, spec: LabSpec, host: Host) -> None:
         name = spec.container(host)
         if name in self._states(spec.name):
@@ -348,10 +357,14 @@ class Laboratory:
         """After the last lab, undo what we did for all of them."""
         if self._kept.labs():
             return
+        answers = machine.engine_answers()
+        # Somebody else's labs, kept in another folder, are as much in need of it.
+        if answers and docker("container", "ls", "--all", "--quiet", "--filter", f"label={LABEL}"):
+            return
         for cidr in self._kept.blackholes():
             machine.remove_blackhole(cidr)
         self._kept.keep_blackholes([])
-        if machine.our_engine(self._kept.engine_pid) is None:
+        if not answers or machine.our_engine(self._kept.engine_pid) is None:
             return
         if busy := docker("container", "ls", "--format", "{{.Names}}").split():
             self._say(f"The Docker engine stays, it runs {', '.join(busy)}")

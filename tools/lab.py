@@ -69,7 +69,8 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--inventory", type=folder, help=f"folder of the inventory (default: {usual.inventory})")
 
     commands.add_parser("status", parents=[shared], help="how the hosts are")
-    commands.add_parser("add", parents=[shared], help="one worker more")
+    add = commands.add_parser("add", parents=[shared], help="one worker more")
+    add.add_argument("--inventory", type=folder, help="folder of the inventory, to be sure that it is this lab's")
     for name, text in (("stop", "shut a host down"), ("start", "start a host again")):
         commands.add_parser(name, parents=[shared], help=text).add_argument("host", metavar="HOST")
     down = commands.add_parser("down", parents=[shared], help="remove a lab and all it left on the machine")
@@ -88,10 +89,12 @@ def main() -> int:
             return 0
         if command == "up":
             found = laboratory.up(options)
+        elif command == "add":
+            found = laboratory.add(options["name"], options["inventory"])
         elif command in {"stop", "start"}:
             found = getattr(laboratory, command)(options["name"], options["host"])
         else:
-            found = getattr(laboratory, command)(options["name"])
+            found = laboratory.status(options["name"])
     except LabProblem as problem:
         print(*(f"lab: {reason}" for reason in problem.reasons), sep="\n", file=sys.stderr)
         return 2

@@ -115,14 +115,18 @@ def changed(spec: LabSpec, stored: LabSpec) -> list[str]:
     ]
 
 
+def name_problems(name: str) -> list[str]:
+    """Return what is wrong with a lab's name, which is a network's and a folder's as well."""
+    if _NAME.fullmatch(name) and name not in _TAKEN_NAMES:
+        return []
+    taken = ", ".join(_TAKEN_NAMES)
+    accepted = f"a letter, then up to 30 letters, digits and -, all small, and none of {taken}"
+    return [f"--name: {name!r} is no name for a lab: {accepted}"]
+
+
 def problems(spec: LabSpec) -> list[str]:
     """Return what is wrong with a spec by itself."""
-    found = []
-    if not _NAME.fullmatch(spec.name) or spec.name in _TAKEN_NAMES:
-        found.append(
-            f"--name: {spec.name!r} is no name for a lab: a letter, then up to 30 letters, digits and -, all small, "
-            f"and none of {', '.join(_TAKEN_NAMES)}"
-        )
+    found = name_problems(spec.name)
     if spec.flavour not in FLAVOURS:
         found.append(f"--flavour: {spec.flavour!r} is none of {', '.join(FLAVOURS)}")
     if not _SIZE.fullmatch(spec.memory):

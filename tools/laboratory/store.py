@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from .problems import LabProblem
-from .spec import LabSpec
+from .problems import LabProblem, refuse
+from .spec import LabSpec, name_problems
 
 
 def default_folder() -> Path:
@@ -52,7 +52,8 @@ class Store:
             yield
 
     def lab(self, name: str) -> Path:
-        """Return the folder of one lab."""
+        """Return the folder of one lab. Raises ``LabProblem`` for what is no name: a folder is removed by it."""
+        refuse(name_problems(name))
         return self.folder / "labs" / name
 
     def key(self, name: str) -> Path:

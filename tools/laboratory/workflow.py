@@ -14,7 +14,7 @@ from . import apt_sources, containers, flavours, inventory, machine, store
 from .containers import LABEL
 from .machine import docker
 from .problems import LabProblem, refuse
-from .spec import Host, LabSpec, changed, merged, overlaps, problems, routes
+from .spec import Host, LabSpec, changed, merged, name_problems, overlaps, problems, routes
 
 _FILES = Path(__file__).with_name("files")
 # Several hosts start at once, but each start is work for the engine.
@@ -64,11 +64,11 @@ class Laboratory:
         with self._kept.locked():
             return self._up(asked)
 
-    def add(self, name: str) -> list[HostStatus]:
-        """Give a lab one worker more."""
+    def add(self, name: str, folder: str | None) -> list[HostStatus]:
+        """Give a lab one worker more; a folder that is given has to be that of the lab's inventory."""
         with self._kept.locked():
             spec = self._existing(name)
-            return self._up({"name": name, "hosts": spec.hosts + 1})
+            return self._up({"name": name, "hosts": spec.hosts + 1, "inventory": folder})
 
     def stop(self, name: str, wanted: str) -> list[HostStatus]:
         """Shut a host down, as its own ``poweroff`` would."""
@@ -133,7 +133,7 @@ class Laboratory:
     def _accepted(self, asked: dict[str, Any]) -> LabSpec:
         """Return the spec of a lab that can be made here, or say all that is against it."""
         name = asked.get("name") or LabSpec().name
-        stored = self._kept.spec(name) if not problems(LabSpec(name=name)) else None
+        stored = None if name_problems(name) else self._kept.spec(name)
         spec = merged(asked, stored)
         if asked.get("hosts") and asked["hosts"] < spec.hosts:
             self._say(f"Lab {name} keeps its {spec.hosts} hosts: a lab only grows")

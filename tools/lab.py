@@ -3,6 +3,7 @@
     python tools/lab.py up [--hosts 3] [--flavour prepared|plain]
     python tools/lab.py status
     python tools/lab.py add | stop HOST | start HOST | down
+    python tools/lab.py image [--flavour prepared|plain]
 
 See docs/laboratory.md.
 """
@@ -73,6 +74,8 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--inventory", type=folder, help="folder of the inventory, to be sure that it is this lab's")
     for name, text in (("stop", "shut a host down"), ("start", "start a host again")):
         commands.add_parser(name, parents=[shared], help=text).add_argument("host", metavar="HOST")
+    image = commands.add_parser("image", help="make the hosts' image and nothing else")
+    image.add_argument("--flavour", help=f"one of {', '.join(FLAVOURS)} (default: {usual.flavour})")
     down = commands.add_parser("down", parents=[shared], help="remove a lab and all it left on the machine")
     down.add_argument("--inventory", type=folder, help="folder of the inventory, if it is not known any more")
     return found
@@ -81,11 +84,14 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Do what the command line says and return the exit code."""
     options = vars(parser().parse_args())
-    command, style = options.pop("command"), options.pop("format")
+    command, style = options.pop("command"), options.pop("format", "table")
     laboratory = Laboratory(ROOT, Store(default_folder()), say)
     try:
         if command == "down":
             laboratory.down(options["name"], options["inventory"])
+            return 0
+        if command == "image":
+            print(laboratory.image(options["flavour"]))
             return 0
         if command == "up":
             found = laboratory.up(options)

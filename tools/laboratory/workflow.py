@@ -64,6 +64,13 @@ class Laboratory:
         with self._kept.locked():
             return self._up(asked)
 
+    def image(self, flavour: str | None) -> Path:
+        """Make the hosts' image ahead of the first lab, or find it made; return its file."""
+        chosen = flavour or LabSpec().flavour
+        refuse([*problems(LabSpec(flavour=chosen)), *self._not_root()])
+        with self._kept.locked():
+            return self._archive(self._recipe(chosen))
+
     def add(self, name: str, folder: str | None) -> list[HostStatus]:
         """Give a lab one worker more; a folder that is given has to be that of the lab's inventory."""
         with self._kept.locked():
@@ -118,7 +125,7 @@ class Laboratory:
         began = time.monotonic()
         spec = self._accepted(asked)
         self._start_engine()
-        image = self._image(spec)
+        image = self._image(spec.flavour)
         self._separate(spec)
         self._kept.keep(spec)
         self._network(spec)
@@ -140,14 +147,18 @@ class Laboratory:
         found = problems(spec)
         if stored is not None:
             found += changed(spec, stored)
-        if not machine.is_root():
-            found.append(f"user: not root but uid {os.getuid()}: routes, debootstrap and the Docker engine need root")
-        elif not found:
+        found += self._not_root()
+        if not found:
             machine.install(["ip", "ssh-keygen", "tar"], self._say)
             found += overlaps(spec, routes(machine.routes()), exists=stored is not None)
             found += self._taken(spec)
         refuse(found)
         return spec
+
+    def _not_root(self) -> list[str]:
+        if machine.is_root():
+            return []
+        return [f"user: not root but uid {os.getuid()}: routes, debootstrap and the Docker engine need root"]
 
     def _inventories(self) -> list[str]:
         """Return the inventories of the labs that are here."""
@@ -176,12 +187,12 @@ class Laboratory:
         self._say(f"Starting a Docker engine; its log is {self._kept.engine_log}")
         machine.start_engine(self._kept.engine_pid, self._kept.engine_log)
 
-    def _image(self, spec: LabSpec) -> str:
-        """Return the name of the hosts' image, which is made if it was never made or has changed since."""
+    def _recipe(self, flavour: str) -> flavours.Recipe:
+        """Return how the hosts' image is made on this machine."""
         sources = apt_sources.archives(apt_sources.parse(machine.apt_files()), flavours.SUITE)
         lines = apt_sources.settings(machine.apt_settings(), os.environ)
-        recipe = flavours.recipe(
-            spec.flavour,
+        return flavours.recipe(
+            flavour,
             architecture=machine.architecture(),
             mirror=sources[0].uri if sources else "",
             sources=apt_sources.render(sources),
@@ -193,22 +204,30 @@ class Laboratory:
                 if path.is_file()
             },
         )
-        if docker("image", "ls", "--quiet", recipe.reference).strip():
-            return recipe.reference
+
+    def _archive(self, recipe: flavours.Recipe) -> Path:
+        """Return the file of an image, which is made if it was never made or has changed since."""
         archive = self._kept.images / f"{recipe.tag}.tar"
         if not archive.exists():
-            machine.install(["debootstrap"], self._say)
-            self._say(f"Making the hosts' image ({spec.flavour}); this takes a minute or two, once")
+            machine.install(["debootstrap", "tar"], self._say)
+            self._say(f"Making the hosts' image ({recipe.flavour}); this takes a minute or two, once")
             machine.bootstrap(recipe, self._kept.packages, archive)
-            for older in self._kept.images.glob(f"{spec.flavour}-*.tar"):
+            for older in self._kept.images.glob(f"{recipe.flavour}-*.tar"):
                 if older != archive:
                     older.unlink()
-        self._say(f"Giving the hosts' image ({spec.flavour}) to the Docker engine")
+        return archive
+
+    def _image(self, flavour: str) -> str:
+        """Return the name of the hosts' image, which the engine has from now on."""
+        recipe = self._recipe(flavour)
+        if docker("image", "ls", "--quiet", recipe.reference).strip():
+            return recipe.reference
+        archive = self._archive(recipe)
+        self._say(f"Giving the hosts' image ({flavour}) to the Docker engine")
         docker("import", str(archive), recipe.reference)
         repository = recipe.reference.partition(":")[0]
-        tags = docker("image", "ls", "--format", "{{.Tag}}", repository).split()
-        for tag in tags:
-            if tag.startswith(f"{spec.flavour}-") and tag != recipe.tag:
+        for tag in docker("image", "ls", "--format", "{{.Tag}}", repository).split():
+            if tag.startswith(f"{flavour}-") and tag != recipe.tag:
                 # One that hosts still run on stays as long as they do.
                 with contextlib.suppress(machine.CommandFailed):
                     docker("image", "rm", f"{repository}:{tag}")

@@ -18,7 +18,7 @@ options:
   _input:
     description:
       - What all nodes share, C(version), C(endpoint), C(pod_cidr), C(service_cidr), C(dns_domain), C(cgroup_v1),
-        C(audit_log), C(encryption_at_rest), C(documents) by kind, C(addresses) by node, C(bundle_versions) by binary
+        C(audit_policy), C(encryption_at_rest), C(documents) by kind, C(addresses) by node, C(bundle_versions) by binary
         and C(ignored_checks).
     type: dict
     required: true

@@ -45,7 +45,7 @@ class Cluster:
         service_cidr: range of the services.
         dns_domain: the cluster's domain.
         cgroup_v1: whether any node has version 1 of the control groups.
-        audit_log: whether the API server writes an audit log.
+        audit_policy: digest of the audit policy; empty where no audit log is written.
         encryption_at_rest: whether secrets are encrypted in etcd.
         documents: the user's, by kind, merged over ours.
     """
@@ -56,7 +56,7 @@ class Cluster:
     service_cidr: str
     dns_domain: str = "cluster.local"
     cgroup_v1: bool = False
-    audit_log: bool = False
+    audit_policy: str = ""
     encryption_at_rest: bool = False
     documents: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
@@ -213,7 +213,7 @@ def cluster_configuration(cluster: Cluster) -> dict[str, object]:
     """Return the ClusterConfiguration: versions, ranges, and what hardens the control plane."""
     arguments = [{"name": "profiling", "value": "false"}]
     volumes = []
-    if cluster.audit_log:
+    if cluster.audit_policy:
         arguments += [
             {"name": "audit-policy-file", "value": AUDIT_POLICY},
             {"name": "audit-log-path", "value": AUDIT_LOG},
@@ -229,6 +229,9 @@ def cluster_configuration(cluster: Cluster) -> dict[str, object]:
         arguments.append({"name": "encryption-provider-config", "value": ENCRYPTION})
         volumes.append(_volume("encryption", ENCRYPTION, "File", read_only=True))
     api_server: dict[str, object] = {"extraArgs": arguments}
+    if cluster.audit_policy:
+        # The server reads the policy at its start only; a new digest here is a new pod.
+        api_server["extraEnvs"] = [{"name": "DTF_CLUSTER_AUDIT_POLICY", "value": cluster.audit_policy}]
     if volumes:
         api_server["extraVolumes"] = volumes
     quiet = {"extraArgs": [{"name": "profiling", "value": "false"}]}

@@ -108,7 +108,7 @@ def test_merging_leaves_both_as_they_were() -> None:
 
 
 def test_audit_and_encryption_bring_their_files_into_the_api_server() -> None:
-    server = kinds([documents.cluster_configuration(replace(CLUSTER, audit_log=True, encryption_at_rest=True))])
+    server = kinds([documents.cluster_configuration(replace(CLUSTER, audit_policy="5f2b", encryption_at_rest=True))])
     api: Any = server["ClusterConfiguration"]["apiServer"]
     given = {item["name"]: item["value"] for item in api["extraArgs"]}
     mounted = {volume["hostPath"] for volume in api["extraVolumes"]}
@@ -116,6 +116,7 @@ def test_audit_and_encryption_bring_their_files_into_the_api_server() -> None:
     assert given["encryption-provider-config"] in mounted
     assert given["audit-log-path"].rpartition("/")[0] in mounted
     assert [volume["readOnly"] for volume in api["extraVolumes"]] == [True, False, True]
+    assert api["extraEnvs"][0]["value"] == "5f2b"
     plain: Any = documents.cluster_configuration(CLUSTER)["apiServer"]
     assert "extraVolumes" not in plain
 

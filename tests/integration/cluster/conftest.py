@@ -1,0 +1,92 @@
+"""A laboratory of the tests' own, and the collection's playbooks on it as a user runs them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[3]
+BUNDLE = ROOT / "build" / "bundle"
+ANSIBLE_PLAYBOOK = (str(Path(sys.executable).parent / "ansible-playbook"),)
+NAME = "tests"
+SUBNET = "172.30.4.0/24"
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """Hosts that are there, and what can be done to them."""
+
+    inventory: Path
+
+    def start(self, playbook: str, *options: str) -> subprocess.Popen[str]:
+        """Start a playbook in a session of its own, so that all of its processes can be killed at once."""
+        return subprocess.Popen(
+            [
+                str(Path(sys.executable).parent / "ansible-playbook"),
+                "-i",
+                str(self.inventory),
+                f"playbooks/{playbook}.yml",
+                *options,
+            ],
+            cwd=ROOT,
+            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def play(self, playbook: str, *options: str) -> str:
+        """Run a playbook to its end; return what it printed."""
+        running = self.start(playbook, *options)
+        printed, _nothing = running.communicate(timeout=280)
+        assert running.returncode == 0, printed[-6000:]
+        return printed
+
+    def kubectl(self, *arguments: str) -> str:
+        """Ask the cluster with the credentials that the playbook left."""
+        hosts = yaml.safe_load((self.inventory / "hosts.yml").read_text(encoding="utf-8"))["all"]["children"]["lab"]
+        kubeconfig = Path(hosts["vars"]["ansible_ssh_private_key_file"]).with_name("kubeconfig")
+        command = [str(BUNDLE / "bin" / "kubectl"), "--kubeconfig", str(kubeconfig), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def kill(running: subprocess.Popen[str]) -> None:
+    """Kill a playbook and all of its processes in the midst of what they do; nothing on the hosts is told."""
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+
+
+def changed(printed: str) -> dict[str, int]:
+    """Return host to number of changed tasks, from a playbook's recap."""
+    return {match[1]: int(match[2]) for match in re.finditer(r"^(\S+)\s+: ok=.* changed=(\d+)", printed, re.MULTILINE)}
+
+
+def lab(command: str, *options: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "lab.py"), command, f"--name={NAME}", *options],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=280,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.fixture
+def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
+    """Three fresh hosts."""
+    inventory = tmp_path / "inventory"
+    lab("up", f"--subnet={SUBNET}", "--hosts=3", f"--inventory={inventory}")
+    yield Laboratory(inventory)
+    lab("down", f"--inventory={inventory}")

@@ -118,6 +118,8 @@ def test_make_help_lists_what_the_readme_promises() -> None:
         "sanity",
         "integration",
         "bench",
+        "lab",
+        "lab-down",
         "docs",
         "build",
         "install-check",

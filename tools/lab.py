@@ -101,6 +101,9 @@ def main() -> int:
             found = getattr(laboratory, command)(options["name"], options["host"])
         else:
             found = laboratory.status(options["name"])
+    except KeyboardInterrupt:
+        print("lab: interrupted; the same command again goes on from there", file=sys.stderr)
+        return 130
     except LabProblem as problem:
         print(*(f"lab: {reason}" for reason in problem.reasons), sep="\n", file=sys.stderr)
         return 2

@@ -92,11 +92,13 @@ def install(programs: Sequence[str], say: Say) -> None:
     if not has("apt-get"):
         raise LabProblem(f"not there, and no apt-get to install them with: {', '.join(packages)}")
     say(f"Installing {' '.join(packages)}")
-    run("apt-get", "update", "--quiet")
-    run("apt-get", "install", "--yes", "--no-install-recommends", *packages)
+    # Somebody else may be at it as well.
+    apt = ("apt-get", "--quiet", "--option", "DPkg::Lock::Timeout=300")
+    run(*apt, "update")
+    run(*apt, "install", "--yes", "--no-install-recommends", *packages)
     if "docker" in programs and not has("docker"):
         # Newer releases have the client in a package of its own.
-        run("apt-get", "install", "--yes", "--no-install-recommends", "docker-cli")
+        run(*apt, "install", "--yes", "--no-install-recommends", "docker-cli")
 
 
 def missing_capabilities() -> list[str]:
@@ -242,15 +244,19 @@ def present() -> list[str]:
 
 
 def bootstrap(recipe: Recipe, packages: Path, archive: Path) -> None:
-    """Make the files of an image as a tar archive; all or nothing."""
+    """Make the files of an image as a tar archive; all or nothing. Only one such call may run at a time."""
     packages.mkdir(parents=True, exist_ok=True)
     archive.parent.mkdir(parents=True, exist_ok=True)
+    for stale in archive.parent.glob(".build-*"):
+        shutil.rmtree(stale)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=archive.parent) as folder:
         root = Path(folder) / "root"
         keyring = ["--keyring", str(KEYRING)] if KEYRING.exists() else []
+        # What it mounts in there goes with it however it ends, before the folder is removed.
+        apart = ("unshare", "--mount")
         run(
-            *("debootstrap", "--variant=minbase", f"--arch={recipe.architecture}", f"--cache-dir={packages}", *keyring),
-            *(f"--include={','.join(recipe.packages)}", recipe.suite, str(root)),
+            *(*apart, "debootstrap", "--variant=minbase", f"--arch={recipe.architecture}", f"--cache-dir={packages}"),
+            *(*keyring, f"--include={','.join(recipe.packages)}", recipe.suite, str(root)),
             *((recipe.mirror,) if recipe.mirror else ()),
         )
         _furnish(root, recipe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -140,14 +141,13 @@ def problems(spec: LabSpec) -> list[str]:
 
 def _range_problems(spec: LabSpec) -> list[str]:
     """Return what is wrong with a spec's ranges."""
-    found = []
-    ranges = {}
-    for name in _RANGES:
-        text = getattr(spec, name)
-        try:
-            ranges[name] = IPv4Network(text)
-        except ValueError as error:
-            found.append(f"{_option(name)}: {text!r} is no IPv4 range: {error}; such as {getattr(LabSpec(), name)}")
+    ranges = _ranges(spec)
+    found = [
+        f"{_option(name)}: {getattr(spec, name)!r} is no IPv4 range such as {getattr(LabSpec(), name)}: "
+        "an address with nothing after the prefix, and the prefix"
+        for name in _RANGES
+        if name not in ranges
+    ]
     if "subnet" in ranges:
         # The last address is the broadcast's.
         room = max(0, ranges["subnet"].num_addresses - 1 - FIRST_ADDRESS)
@@ -156,6 +156,15 @@ def _range_problems(spec: LabSpec) -> list[str]:
     for first, second in combinations(ranges, 2):
         if ranges[first].overlaps(ranges[second]):
             found.append(f"{_option(first)}: {ranges[first]} overlaps {_option(second)}, which is {ranges[second]}")
+    return found
+
+
+def _ranges(spec: LabSpec) -> dict[str, IPv4Network]:
+    """Return those of a spec's ranges that are some, by field."""
+    found = {}
+    for name in _RANGES:
+        with contextlib.suppress(ValueError):
+            found[name] = IPv4Network(getattr(spec, name))
     return found
 
 
@@ -184,7 +193,9 @@ def routes(listed: list[dict[str, Any]]) -> list[Route]:
 
 
 def overlaps(spec: LabSpec, present: Iterable[Route], *, exists: bool) -> list[str]:
-    """Return where a good spec's ranges are in use on this machine already, other than by the lab itself.
+    """Return where a spec's ranges are in use on this machine already, other than by the lab itself.
+
+    What is no range is another problem, and not told here.
 
     Args:
         spec: the lab.
@@ -192,10 +203,10 @@ def overlaps(spec: LabSpec, present: Iterable[Route], *, exists: bool) -> list[s
         exists: whether the lab is there already, and with it the route to its network.
     """
     found = []
-    for name in _RANGES:
-        wanted = IPv4Network(getattr(spec, name))
+    ranges = _ranges(spec)
+    for name, wanted in ranges.items():
         for route in present:
-            own = exists and route.range == IPv4Network(spec.subnet)
+            own = exists and route.range == ranges.get("subnet")
             # To keep packets in is what ours are for, and so is anybody's.
             kept_in = name != "subnet" and route.kind == "blackhole"
             if own or kept_in:

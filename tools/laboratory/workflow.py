@@ -92,6 +92,7 @@ class Laboratory:
             spec, host = self._host(name, wanted)
             self._start_engine()
             docker("start", spec.container(host))
+            self._hang_up(spec, [host])
             self._settle(spec, [host])
             return self._statuses(spec)
 
@@ -148,10 +149,11 @@ class Laboratory:
         if stored is not None:
             found += changed(spec, stored)
         found += self._not_root()
+        found += self._taken(spec)
         if not found:
             machine.install(["ip", "ssh-keygen", "tar"], self._say)
+        if machine.has("ip"):
             found += overlaps(spec, routes(machine.routes()), exists=stored is not None)
-            found += self._taken(spec)
         refuse(found)
         return spec
 
@@ -273,6 +275,8 @@ class Laboratory:
             self._say(f"Starting {', '.join(host.name for host in waiting)}")
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(start, waiting))
+        # A connection that was kept open led to a host before its end.
+        self._hang_up(spec, waiting)
 
     def _settle(self, spec: LabSpec, hosts: list[Host]) -> None:
         """Wait until hosts have booted, and see to it that they let us in and we know them."""
@@ -292,12 +296,10 @@ class Laboratory:
             keys = dict(zip(hosts, pool.map(settle, hosts), strict=True))
         known = self._kept.lab(spec.name) / "known_hosts"
         before = known.read_text(encoding="ascii").splitlines() if known.exists() else []
-        new = [f"{host.address} {key}" for host, key in keys.items()]
         addresses = {host.address for host in hosts}
         others = [line for line in before if line.split()[0] not in addresses]
+        new = [f"{host.address} {key}" for host, key in keys.items()]
         store.write(known, "".join(f"{line}\n" for line in [*others, *new]))
-        # A connection that was kept open leads to a host that has gone since.
-        self._hang_up(spec, [host for host, line in zip(hosts, new, strict=True) if line not in before])
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(lambda host: machine.ssh(self._ssh_options(spec), f"root@{host.address}", "true"), hosts))
 

@@ -96,6 +96,7 @@ def test_routes_to_somewhere_are_told_from_the_machines_own() -> None:
         ({}, []),
         ({"subnet": "192.0.0.0/16"}, ["--subnet"]),
         ({"subnet": "10.100.0.0/24"}, ["--subnet"]),
+        ({"subnet": "no range", "pod_cidr": "192.0.2.0/24"}, ["--pod-cidr"]),
         ({"pod_cidr": "203.0.113.0/24", "service_cidr": "192.0.2.128/25"}, ["--pod-cidr", "--service-cidr"]),
     ],
 )

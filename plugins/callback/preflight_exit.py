@@ -13,7 +13,7 @@ version_added: 0.1.0
 description:
   - Ansible itself ends with 0 where nothing failed, and with 2 where a task did. With this callback the playbook
     C(preflight.yml) ends with 1 where it found warnings, or something that could not be measured, and no error.
-  - Every other playbook, and one that imports preflight among others, ends as it always did.
+  - Every other playbook, one that imports preflight among others, and several in one command end as they always did.
 author:
   - The dtf.cluster team (@dtf-cluster)
 requirements:
@@ -24,6 +24,7 @@ requirements:
 from pathlib import Path
 from typing import Any
 
+from ansible import context
 from ansible.plugins.callback import CallbackBase
 
 PLAYBOOK = "preflight.yml"
@@ -45,7 +46,8 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         """Note whether it is preflight, and nothing more, that runs."""
-        self._alone = Path(str(playbook._file_name)).name == PLAYBOOK
+        asked = context.CLIARGS.get("args") or ()
+        self._alone = len(asked) == 1 and Path(str(playbook._file_name)).name == PLAYBOOK
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """Note the report's verdict."""

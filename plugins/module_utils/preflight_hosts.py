@@ -347,8 +347,8 @@ def _disks(facts: Facts, site: Site, control_plane: bool) -> Iterator[dict[str, 
                 advice="remove small files, or make the file system anew with more inodes",
             )
         if disk["problem"]:
-            # On a full disk nothing can be measured, which is told already.
-            if enough["verdict"] == OK:
+            # Neither on a full disk nor without root can anything be measured, and both are told already.
+            if enough["verdict"] == OK and facts["uid"] == 0:
                 yield _found(
                     "disk_latency",
                     False,

@@ -130,7 +130,7 @@ def test_a_shared_value_falls_back_on_the_same_default_everywhere() -> None:
     fallbacks: dict[str, set[str]] = defaultdict(set)
     for path in sorted((ROOT / "roles").glob("*/defaults/main.yml")):
         for value in read(path).values():
-            for match in re.finditer(r"\b(dtf_\w+)\s*\|\s*default\((.*?)\)\s*(?:\}\}|\|)", str(value)):
+            for match in re.finditer(r"\b(dtf_\w+)\s*\|\s*default\(((?:[^()]|\([^()]*\))*)\)", str(value)):
                 fallbacks[match[1]].add(match[2])
     assert {name: found for name, found in fallbacks.items() if len(found) > 1} == {}
 

@@ -135,7 +135,7 @@ def main() -> None:
     try:
         if module.params["state"] == "absent":
             gone = taken_out(module)
-            module.exit_json(changed=bool(gone), diff={"before": gone, "after": []}, waited=0.0)
+            module.exit_json(changed=bool(gone), diff={"before": {"nodes": gone}, "after": {"nodes": []}}, waited=0.0)
         changes = mark(module)
         if module.check_mode or not module.params["wait"]:
             module.exit_json(changed=bool(changes), diff={"before": {}, "after": changes}, waited=0.0)

@@ -163,7 +163,7 @@ class Node:
         """Run kubeadm init or kubeadm join."""
         verb = "init" if self.options["role"] == "control_plane" else "join"
         self.actions.append("kubeadm " + verb)
-        self.after = self.options["shared_documents"]
+        self.after = by_kind(self.options["shared_documents"])
         if self.check:
             return
         documents = list(self.options["documents"])
@@ -205,7 +205,7 @@ class Node:
         if marker.get("shared") == self.options["shared_documents"]:
             return
         self.actions.append("bring a changed configuration to the node")
-        self.before, self.after = marker.get("shared", []), self.options["shared_documents"]
+        self.before, self.after = by_kind(marker.get("shared")), by_kind(self.options["shared_documents"])
         if self.check:
             return
         if self.options["role"] == "control_plane":
@@ -292,6 +292,11 @@ class Node:
             command=" ".join(command[:3]),
             returncode=ended.returncode,
         )
+
+
+def by_kind(documents: object) -> dict[str, object]:
+    """Return documents as one mapping, in whose difference each is found by its kind."""
+    return {str(document["kind"]): document for document in documents} if isinstance(documents, list) else {}
 
 
 def main() -> None:

@@ -221,7 +221,9 @@ def main() -> None:
             share = Share(module)
             if module.params["state"] == "absent":
                 gone = share.take_back()
-                module.exit_json(changed=bool(gone), sent=[], diff={"before": gone, "after": []})
+                module.exit_json(
+                    changed=bool(gone), sent=[], diff={"before": {"brought": gone}, "after": {"brought": []}}
+                )
             share.install()
             lacking = share.lacking()
             if not module.check_mode:

@@ -184,8 +184,10 @@ def main() -> None:
             changed = getattr(packages, module.params["state"])()
     except ActionFailed as error:
         module.fail_json(msg=str(error), failure=error.as_failure())
-    present, absent = ([], changed) if module.params["state"] == "present" else (changed, [])
-    module.exit_json(changed=bool(changed), packages=changed, diff={"before": present, "after": absent})
+    before, after = ([], changed) if module.params["state"] == "present" else (changed, [])
+    module.exit_json(
+        changed=bool(changed), packages=changed, diff={"before": {"packages": before}, "after": {"packages": after}}
+    )
 
 
 if __name__ == "__main__":

@@ -18,15 +18,16 @@ import artifact
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "trainer"))
+sys.path[:0] = [str(ROOT / "trainer"), str(ROOT / "collections")]
 
-from reference import flags, markdown, plugins, roles, schemas  # noqa: E402  (needs the trainer on the path)
+from reference import bundle, flags, markdown, plugins, roles, schemas  # noqa: E402  (needs those on the path)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REFERENCE = Path("docs/reference")
 EVENTS = "event.schema.json"
+BUNDLE_LOCK = "roles/bundle/files/bundle.lock.yml"
 
 
 def documentation(kind: str) -> dict[str, Any]:
@@ -77,6 +78,12 @@ def schema_pages() -> Iterator[tuple[Path, str]]:
             yield REFERENCE / "schemas" / f"{name}.md", schemas.schema_page(schema, source)
 
 
+def bundle_page() -> tuple[Path, str]:
+    """Return path and text of the page of the bundle's addresses."""
+    lock = yaml.safe_load((ROOT / BUNDLE_LOCK).read_text(encoding="utf-8"))
+    return REFERENCE / "bundle-addresses.md", bundle.addresses_page(lock, BUNDLE_LOCK)
+
+
 def index(pages: dict[Path, str]) -> str:
     """Return the list of all pages, by the folder they are in, each with its title."""
     blocks = ["# Reference", markdown.GENERATED]
@@ -91,7 +98,8 @@ def index(pages: dict[Path, str]) -> str:
 
 def everything() -> dict[Path, str]:
     """Return every generated file's text by its path below the root."""
-    pages = dict([*plugin_pages(), *role_pages(), *schema_pages(), (REFERENCE / "flags.md", flags.flags_page())])
+    single = [bundle_page(), (REFERENCE / "flags.md", flags.flags_page())]
+    pages = dict([*plugin_pages(), *role_pages(), *schema_pages(), *single])
     listed = {path: text for path, text in pages.items() if path.is_relative_to(REFERENCE)}
     return {**pages, REFERENCE / "index.md": index(listed)}
 

@@ -1,0 +1,1 @@
+"""Bundles filled from servers of our own with the layout of the official ones."""

@@ -96,7 +96,15 @@ class ImagePuller:
             Digest of what the tag points to (64 hex digits), digest of the image's manifest, size and digest of the
             archive.
         """
-        base, token = f"{root}/{name}", Token(self._client)
+        try:
+            return self._pull(entry, f"{root}/{name}", target)
+        except (KeyError, TypeError, AttributeError, ValueError) as problem:
+            raise DownloadFailed(
+                f"{root}/{name}", f"the answer is no image that is understood ({problem!r})"
+            ) from problem
+
+    def _pull(self, entry: Entry, base: str, target: Path) -> tuple[str, str, Measured]:
+        token = Token(self._client)
         reference = f"sha256:{entry.digest}" if entry.digest else entry.version
         body, kind = self._document(f"{base}/manifests/{reference}", token, entry.digest)
         pinned = hashlib.sha256(body).hexdigest()
@@ -139,11 +147,8 @@ class ImagePuller:
         wanted = expected or (announced[1] if announced else found)
         if found != wanted:
             raise DigestDiffers(url, wanted, found)
-        try:
-            document = json.loads(reply.body)
-            kind = document.get("mediaType") or (reply.headers.get("Content-Type") or "").partition(";")[0].strip()
-        except (ValueError, AttributeError) as problem:
-            raise DownloadFailed(url, "the answer is no manifest of an image") from problem
+        document = json.loads(reply.body)
+        kind = document.get("mediaType") or (reply.headers.get("Content-Type") or "").partition(";")[0].strip()
         return reply.body, str(kind)
 
     def _choose(self, index: Mapping[str, Any], url: str) -> str:

@@ -157,6 +157,33 @@ def test_what_upstream_does_not_have(site: Site) -> None:
     assert "no image for linux/amd64, only for linux/arm64" in failure
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>Log in first</html>", b"[]", b'{"mediaType": "%s", "config": 3, "layers": []}' % MANIFEST.encode(), b"{}"],
+)
+def test_an_answer_that_is_no_image(site: Site, body: bytes) -> None:
+    site.line("pause")["digest"] = f"sha256:{sha256(body)}"
+    site.upstream.manifests[f"pause@sha256:{sha256(body)}"] = ("text/html", body)
+    failure = site.run().failure
+    assert f"pause 9.9: http://127.0.0.1:{site.port}/v2/pause" in failure
+    assert "no image that" in failure
+    assert "bin/kubelet" in site.manifest()
+
+
+def test_a_login_is_told_to_its_host_only(site: Site) -> None:
+    site.upstream.token = "a-token"
+    site.upstream.files["/moved"] = site.upstream.files.pop(KUBECTL)
+    site.upstream.redirects[KUBECTL] = f"http://localhost:{site.port}/moved"
+    netrc = site.folder / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login me password secret\n")
+    netrc.chmod(0o600)
+    assert site.run().changed == 1
+    told = {asked.path: asked.authorization for asked in site.upstream.asked}
+    basic = "Basic bWU6c2VjcmV0"
+    assert [told[path] for path in (KUBELET, KUBECTL, "/moved", "/token")] == [basic, basic, "", basic]
+    assert {text for path, text in told.items() if path.startswith("/v2/")} == {"Bearer a-token"}
+
+
 def test_an_unknown_digest_is_refused_until_it_is_learnt(site: Site) -> None:
     original = {name: site.line(name).pop(field) for name, field in (("kubectl", "sha256"), ("pause", "digest"))}
     site.line("kubelet").pop("sha256")

@@ -23,6 +23,8 @@ from typing import Any
 RECORD_BYTES = 2300
 #: So many records are enough for a 99th percentile that 30 samples make.
 RECORDS = 3000
+#: fio's start and end, and what a killed one needs.
+GRACE_SECONDS = 5
 SEQUENTIAL_BYTES = 64 << 20
 SEQUENTIAL_SECONDS = 3.0
 _BLOCK = 1 << 20
@@ -96,7 +98,12 @@ def nameless(place: Path) -> Iterator[int]:
 
 def fio_command(fio: str, file: str, seconds: float) -> list[str]:
     """Return the measurement that etcd's documentation recommends, bounded in size and time."""
+    longest = max(1, round(seconds))
     return [
+        # Its own limit begins with the job, which it may wait for in vain.
+        "timeout",
+        f"--kill-after={GRACE_SECONDS}",
+        str(longest + GRACE_SECONDS),
         fio,
         "--name=fdatasync",
         f"--filename={file}",
@@ -105,7 +112,7 @@ def fio_command(fio: str, file: str, seconds: float) -> list[str]:
         "--fdatasync=1",
         f"--bs={RECORD_BYTES}",
         f"--size={RECORDS * RECORD_BYTES}",
-        f"--runtime={max(1, round(seconds))}",
+        f"--runtime={longest}",
         "--thread",
         "--output-format=json",
     ]

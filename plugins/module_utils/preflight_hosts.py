@@ -359,7 +359,7 @@ def _disks(facts: Facts, site: Site, control_plane: bool) -> Iterator[dict[str, 
                     advice="see that root can write there",
                 )
             continue
-        yield from _speed(disk, subject, site, control_plane and "etcd" in purposes)
+    yield from _speed([disk for disk in facts["disks"] if not disk["problem"]], site, control_plane)
 
 
 def _room(disk: Mapping[str, Any], facts: Facts, site: Site) -> dict[str, Any]:
@@ -393,36 +393,42 @@ def _room(disk: Mapping[str, Any], facts: Facts, site: Site) -> dict[str, Any]:
     )
 
 
-def _speed(disk: Mapping[str, Any], subject: str, site: Site, etcd: bool) -> Iterator[dict[str, Any]]:
-    latency, limit = disk["latency"], site.limits.fdatasync_p99_ms_max
-    tool = "" if latency["tool"] == "fio" else "measured by an own loop of the same shape: the host has no usable fio"
-    slow = latency["p99_ms"] >= limit
-    yield _found(
-        "disk_latency",
-        not slow,
-        latency["p99_ms"],
-        bad=ERROR if etcd else WARNING,
-        unit="ms",
-        limit=f"< {limit:g}",
-        subject=subject,
-        note="; ".join(filter(None, ["99th percentile of fdatasync over {samples} writes".format(**latency), tool])),
-        advice="etcd loses its leader on such a disk: give it an SSD of its own, not shared with images"
-        if etcd
-        else "move it to a faster disk",
-    )
-    # A disk that takes long for each write is slow in a row as well, and needs no second word.
-    enough = disk["write_mib_s"] >= site.limits.sequential_write_mib_s_min
-    if enough or not slow:
+def _speed(disks: Sequence[Mapping[str, Any]], site: Site, control_plane: bool) -> Iterator[dict[str, Any]]:
+    """Slow file systems of a host are one finding: as a rule there is one disk below them."""
+    limit = site.limits.fdatasync_p99_ms_max
+    slow = [disk for disk in disks if disk["latency"]["p99_ms"] >= limit]
+    for group in [slow] * bool(slow) + [[disk] for disk in disks if disk not in slow]:
+        etcd = control_plane and any("etcd" in disk["purposes"] for disk in group)
+        worst = max((disk["latency"] for disk in group), key=lambda latency: float(latency["p99_ms"]))
+        own = worst["tool"] != "fio"
         yield _found(
-            "disk_write",
-            enough,
-            disk["write_mib_s"],
-            bad=WARNING,
-            unit="MiB/s",
-            limit=f">= {site.limits.sequential_write_mib_s_min:g}",
-            subject=subject,
-            advice="images and data sets will take long: move it to a faster disk",
+            "disk_latency",
+            group is not slow,
+            worst["p99_ms"],
+            bad=ERROR if etcd else WARNING,
+            unit="ms",
+            limit=f"< {limit:g}",
+            subject=", ".join(path for disk in group for path in disk["purposes"].values()),
+            note="99th percentile of fdatasync over {samples} writes".format(**worst)
+            + "; measured by an own loop of the same shape: the host has no usable fio" * own,
+            advice="etcd loses its leader on such a disk: give it an SSD of its own, not shared with images"
+            if etcd
+            else "move it to a faster disk",
         )
+    for disk in disks:
+        enough = disk["write_mib_s"] >= site.limits.sequential_write_mib_s_min
+        # A disk that takes long for each write is slow in a row as well, and needs no second word.
+        if enough or disk not in slow:
+            yield _found(
+                "disk_write",
+                enough,
+                disk["write_mib_s"],
+                bad=WARNING,
+                unit="MiB/s",
+                limit=f">= {site.limits.sequential_write_mib_s_min:g}",
+                subject=", ".join(disk["purposes"].values()),
+                advice="images and data sets will take long: move it to a faster disk",
+            )
 
 
 def _hyperv(facts: Facts, _site: Site, _control_plane: bool) -> Iterator[dict[str, Any]]:

@@ -47,6 +47,12 @@ def document(spec: LabSpec, hosts: Iterable[Host], *, checkout: str, folder: str
         groups[host.group]["hosts"][host.name] = {}
     return {
         "all": {
+            # The controller's own: localhost, which fetches and verifies, is in no group.
+            "vars": {
+                "dtf_lab_checkout": checkout,
+                "dtf_pod_cidr": spec.pod_cidr,
+                "dtf_service_cidr": spec.service_cidr,
+            },
             "children": {
                 "lab": {
                     "hosts": {host.name: {"ansible_host": host.address} for host in members},
@@ -56,14 +62,11 @@ def document(spec: LabSpec, hosts: Iterable[Host], *, checkout: str, folder: str
                         "ansible_ssh_private_key_file": f"{folder}/id_ed25519",
                         "ansible_ssh_args": shlex.join(ssh_options(folder)),
                         "ansible_pipelining": True,
-                        "dtf_lab_checkout": checkout,
-                        "dtf_pod_cidr": spec.pod_cidr,
-                        "dtf_service_cidr": spec.service_cidr,
                         **machine,
                     },
                 },
                 **groups,
-            }
+            },
         }
     }
 

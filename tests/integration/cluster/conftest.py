@@ -83,10 +83,10 @@ def lab(command: str, *options: str) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-@pytest.fixture
-def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
-    """Three fresh hosts."""
-    inventory = tmp_path / "inventory"
+@pytest.fixture(scope="package")
+def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+    """Three hosts, fresh for the first test; whatever a test leaves there, the others bring to what they need."""
+    inventory = tmp_path_factory.mktemp("lab") / "inventory"
     lab("up", f"--subnet={SUBNET}", "--hosts=3", f"--inventory={inventory}")
     yield Laboratory(inventory)
     lab("down", f"--inventory={inventory}")

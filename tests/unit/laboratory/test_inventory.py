@@ -28,7 +28,7 @@ def test_every_host_is_in_the_lab_and_in_one_group_more() -> None:
 
 
 def test_the_ranges_are_those_that_were_kept_in() -> None:
-    variables = document(pod_cidr="10.7.0.0/16")["all"]["children"]["lab"]["vars"]
+    variables = document(pod_cidr="10.7.0.0/16")["all"]["vars"]
     assert variables["dtf_pod_cidr"] == "10.7.0.0/16"
     assert variables["dtf_service_cidr"] == LabSpec().service_cidr
 

@@ -1,0 +1,209 @@
+"""Packs files into a container image, the same bytes each time: an OCI image layout in one tar archive.
+
+Nothing is kept of the machine it is made on: entries are sorted, belong to user 0 and are from the beginning of time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import zstandard
+
+from .problems import CannotBuild
+
+# Decompression, which each node does, is as fast for any level; higher ones take minutes and save little.
+LEVEL = 9
+_CHUNK = 1 << 20
+_BEGINNING = "1970-01-01T00:00:00Z"
+
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+zstd"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something in an image.
+
+    Attributes:
+        mode: its permissions.
+        content: a file's bytes, or the file to read them from; None for a folder or a link.
+        link: where a symbolic link points; empty for a file or a folder.
+    """
+
+    mode: int = 0o755
+    content: bytes | Path | None = None
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A part of an image, kept in a file: its digest and, for a layer, that of what is compressed in it."""
+
+    path: Path
+    digest: str
+    size: int
+    diff_id: str = ""
+
+
+@dataclass(frozen=True)
+class Config:
+    """How a container of an image runs."""
+
+    architecture: str
+    entrypoint: tuple[str, ...] = ()
+    user: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class _Hashing:
+    """A file to write to that remembers the digest and the size of what went through."""
+
+    def __init__(self, below: IO[bytes] | Any) -> None:
+        self._below = below
+        self._sha256 = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes) -> int:
+        self._sha256.update(data)
+        self.size += len(data)
+        self._below.write(data)
+        return len(data)
+
+    @property
+    def digest(self) -> str:
+        return "sha256:" + self._sha256.hexdigest()
+
+
+def _add(archive: tarfile.TarFile, name: str, entry: Entry) -> None:
+    info = tarfile.TarInfo(name)
+    info.mode = entry.mode
+    if entry.link:
+        info.type = tarfile.SYMTYPE
+        info.linkname = entry.link
+        info.mode = 0o777
+        archive.addfile(info)
+    elif entry.content is None:
+        info.type = tarfile.DIRTYPE
+        archive.addfile(info)
+    elif isinstance(entry.content, bytes):
+        info.size = len(entry.content)
+        archive.addfile(info, io.BytesIO(entry.content))
+    else:
+        info.size = entry.content.stat().st_size
+        with entry.content.open("rb") as opened:
+            archive.addfile(info, opened)
+
+
+def _write_tar(target: Any, entries: Mapping[str, Entry]) -> None:
+    with tarfile.open(fileobj=target, mode="w|", format=tarfile.GNU_FORMAT, bufsize=_CHUNK) as archive:
+        for name in sorted(entries):
+            _add(archive, name, entries[name])
+
+
+def with_parents(entries: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Return entries under relative names, with a folder for each that lies in none."""
+    named = {name.strip("/"): entry for name, entry in entries.items()}
+    parents = {str(parent) for name in named for parent in Path(name).parents if str(parent) != "."}
+    return {**{name: Entry() for name in parents}, **named}
+
+
+def layer(entries: Mapping[str, Entry], scratch: Path) -> Blob:
+    """Pack entries into a compressed layer in the folder `scratch`."""
+    path = scratch / "layer"
+    compressor = zstandard.ZstdCompressor(level=LEVEL)
+    with path.open("wb") as opened:
+        compressed = _Hashing(opened)
+        with compressor.stream_writer(compressed, closefd=False) as stream:  # type: ignore[arg-type]
+            plain = _Hashing(stream)
+            _write_tar(plain, with_parents(entries))
+    final = path.with_name(compressed.digest.removeprefix("sha256:"))
+    path.replace(final)
+    return Blob(final, compressed.digest, compressed.size, plain.digest)
+
+
+def _document(content: Mapping[str, Any], scratch: Path) -> Blob:
+    data = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+    digest = hashlib.sha256(data).hexdigest()
+    path = scratch / digest
+    path.write_bytes(data)
+    return Blob(path, f"sha256:{digest}", len(data))
+
+
+def _points_to(blob: Blob, kind: str, **more: Any) -> dict[str, Any]:
+    return {"mediaType": kind, "digest": blob.digest, "size": blob.size, **more}
+
+
+def write(target: Path, reference: str, layers: Iterable[Blob], config: Config, scratch: Path) -> str:
+    """Write an image as an archive that container runtimes import; return its manifest's digest."""
+    stacked = list(layers)
+    running = {
+        "Entrypoint": list(config.entrypoint),
+        "Env": [f"{name}={value}" for name, value in sorted(config.environment.items())],
+        "User": config.user,
+    }
+    settings = _document(
+        {
+            "architecture": config.architecture,
+            "config": {name: value for name, value in running.items() if value},
+            "created": _BEGINNING,
+            "history": [{"created": _BEGINNING, "created_by": "dtf.cluster bundle"} for _ in stacked],
+            "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": [blob.diff_id for blob in stacked]},
+        },
+        scratch,
+    )
+    manifest = _document(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "config": _points_to(settings, CONFIG_TYPE),
+            "layers": [_points_to(blob, LAYER_TYPE) for blob in stacked],
+        },
+        scratch,
+    )
+    annotations = {
+        "io.containerd.image.name": reference,
+        "org.opencontainers.image.ref.name": reference.rpartition(":")[2],
+    }
+    platform = {"architecture": config.architecture, "os": "linux"}
+    described = _points_to(manifest, MANIFEST_TYPE, annotations=annotations, platform=platform)
+    index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [described]}
+    files = {
+        "index.json": Entry(0o644, json.dumps(index, sort_keys=True).encode()),
+        "oci-layout": Entry(0o644, b'{"imageLayoutVersion":"1.0.0"}'),
+        **{
+            "blobs/sha256/" + blob.digest.removeprefix("sha256:"): Entry(0o644, blob.path)
+            for blob in (*stacked, settings, manifest)
+        },
+    }
+    with target.open("wb") as opened:
+        _write_tar(opened, with_parents(files))
+    return manifest.digest
+
+
+def described(archive: Path) -> tuple[str, str]:
+    """Return the reference and the manifest's digest that an image archive names; every blob has to be what it says."""
+    try:
+        with tarfile.open(archive) as opened:
+            member = opened.extractfile("index.json")
+            index = json.load(member) if member else {}
+            for entry in opened:
+                found = opened.extractfile(entry) if entry.name.startswith("blobs/sha256/") else None
+                if found is not None:
+                    digest = hashlib.file_digest(found, "sha256").hexdigest()  # type: ignore[arg-type]
+                    if digest != Path(entry.name).name:
+                        raise CannotBuild(f"{archive}: {entry.name} is damaged, its sha256 is {digest}")
+            manifest = index["manifests"][0]
+            opened.getmember("blobs/" + manifest["digest"].replace(":", "/"))
+            return manifest["annotations"]["io.containerd.image.name"], manifest["digest"]
+    except (OSError, tarfile.TarError, ValueError, KeyError, IndexError, TypeError) as problem:
+        raise CannotBuild(f"{archive}: not an OCI image layout in a tar archive ({problem!r})") from problem

@@ -6,7 +6,7 @@ import pytest
 
 from ansible_collections.dtf.cluster.plugins.module_utils import kernel_settings as kernel
 from ansible_collections.dtf.cluster.plugins.module_utils import packet_filter
-from ansible_collections.dtf.cluster.plugins.module_utils.kubeadm_output import causes, redacted
+from ansible_collections.dtf.cluster.plugins.module_utils.kubeadm_output import causes, kubelet_errors, redacted
 from ansible_collections.dtf.cluster.plugins.module_utils.node_view import kubernetes_state, os_names, os_release
 from ansible_collections.dtf.cluster.plugins.module_utils.package_lists import installed, wanted
 
@@ -116,6 +116,19 @@ def test_what_the_kubelet_said_stands_beside_kubeadms_error() -> None:
     assert "timed out" in told
     assert "no cgroup" in told
     assert "fine" not in told
+
+
+def test_a_kubelets_errors_are_told_once_each_and_without_what_says_nothing() -> None:
+    journal = "\n".join(
+        [
+            'E1123 09:41:27.971369     781 kubelet.go:3516] "No sandbox" err="runc: not found"',
+            'E1123 09:41:28.071288     781 kubelet.go:3516] "Unable to register mirror pod" err="node \\"cp1\\" not found"',
+            'E1123 09:41:28.171749     781 kubelet.go:3516] "No sandbox" err="runc: not found"',
+            'E1123 09:41:29.000000     781 log.go:1] "Get https://10.0.0.1:6443 error: connection refused"',
+            "I1123 09:41:29.000000     781 all is well",
+        ]
+    )
+    assert kubelet_errors(journal) == ['"No sandbox" err="runc: not found"']
 
 
 @pytest.mark.parametrize(

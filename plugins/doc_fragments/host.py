@@ -10,6 +10,7 @@ class ModuleDocFragment:
     """Documentation shared by the modules of the cluster's roles."""
 
     DOCUMENTATION = r"""
+options: {}
 requirements:
   - Linux with systemd, and Python 3.9 or later on the host
   - root on the host, directly or by C(become)

@@ -285,7 +285,7 @@ class Node:
         ended = self.run(command, stdin)
         if ended.returncode == 0:
             return
-        journal = self.run(["journalctl", "--unit", "kubelet", "--lines", "40", "--no-pager", "--output", "cat"])
+        journal = self.run(["journalctl", "--unit", "kubelet", "--lines", "400", "--no-pager", "--output", "cat"])
         raise ActionFailed(
             "kubeadm_failed",
             causes(" ".join(command[:3]), ended.returncode, ended.stdout + "\n" + ended.stderr, journal.stdout),

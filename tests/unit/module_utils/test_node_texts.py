@@ -119,14 +119,12 @@ def test_what_the_kubelet_said_stands_beside_kubeadms_error() -> None:
 
 
 def test_a_kubelets_errors_are_told_once_each_and_without_what_says_nothing() -> None:
-    journal = "\n".join(
-        [
-            'E1123 09:41:27.971369     781 kubelet.go:3516] "No sandbox" err="runc: not found"',
-            'E1123 09:41:28.071288     781 kubelet.go:3516] "Unable to register mirror pod" err="node \\"cp1\\" not found"',
-            'E1123 09:41:28.171749     781 kubelet.go:3516] "No sandbox" err="runc: not found"',
-            'E1123 09:41:29.000000     781 log.go:1] "Get https://10.0.0.1:6443 error: connection refused"',
-            "I1123 09:41:29.000000     781 all is well",
-        ]
+    journal = (
+        'E1123 09:41:27.971369     781 kubelet.go:3516] "No sandbox" err="runc: not found"\n'
+        'E1123 09:41:28.071288     781 kubelet.go:3516] "No mirror pod" err="node \\"cp1\\" not found"\n'
+        'E1123 09:41:28.171749     781 kubelet.go:3516] "No sandbox" err="runc: not found"\n'
+        'E1123 09:41:29.000000     781 log.go:1] "Get https://10.0.0.1:6443 error: connection refused"\n'
+        "I1123 09:41:29.000000     781 all is well\n"
     )
     assert kubelet_errors(journal) == ['"No sandbox" err="runc: not found"']
 

@@ -48,7 +48,7 @@ options:
     type: list
     elements: dict
     default: []
-    suboptions: &port
+    suboptions:
       port:
         description: Number of the port.
         type: int

@@ -91,6 +91,8 @@ class ActionModule(ActionBase):
                 }
                 for kind, entries in content.items()
             }
+            # Once for all: for each file it would be a connection more.
+            self._fixup_perms2((folder, *(entry["incoming"] for entry in arriving_entries(arriving))), execute=False)
             return self._on_the_node({**options, "content": arriving}, task_vars)
         finally:
             self._remove_tmp_path(folder, force=True)
@@ -98,8 +100,12 @@ class ActionModule(ActionBase):
     def _transfer(self, bundle: Path, source: str, folder: str, number: int) -> str:
         remote: str = self._connection._shell.join_path(folder, f"{number}-{Path(source).name}")
         self._transfer_file(str(bundle / source), remote)
-        self._fixup_perms2((folder, remote))
         return remote
+
+
+def arriving_entries(content: Mapping[str, Mapping[str, dict[str, str]]]) -> list[dict[str, str]]:
+    """Return what of a node's share has been sent."""
+    return [entry for entries in content.values() for entry in entries.values() if "incoming" in entry]
 
 
 def share(bundle: Path, files: Mapping[str, str], images: list[str]) -> dict[str, dict[str, dict[str, str]]]:

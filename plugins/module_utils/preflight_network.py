@@ -407,7 +407,7 @@ def path_mtu(address: str, port: int, word: str, expected: int) -> int:
 # -- who else has this address?
 
 
-def arp_answers(interface: str, address: str, seconds: float = 1.0) -> list[str]:
+def arp_answers(interface: str, address: str, seconds: float = 0.6) -> list[str]:
     """Return the hardware addresses of others that claim an address on an interface's segment.
 
     The question is the one of RFC 5227, from no address at all, so that nobody's table changes by it.

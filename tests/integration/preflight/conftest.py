@@ -30,6 +30,13 @@ LIMITS = {
     "clock_skew_warning_ms": 1000,
     "clock_skew_error_ms": 5000,
 }
+#: One file system for all of a host, which a laboratory's volumes are; the defaults would measure its root beside it.
+PATHS = {
+    "etcd": "/var/lib/etcd",
+    "images": "/var/lib/containerd",
+    "kubelet": "/var/lib/kubelet",
+    "data": "/var/lib/kubelet/data",
+}
 
 
 @dataclass
@@ -90,6 +97,8 @@ class Lab:
             "preflight_limits": LIMITS,
             "preflight_accepted": KNOWN if accepted is None else accepted,
             "dtf_results_dir": str(results),
+            "preflight_paths": PATHS,
+            "preflight_disk_seconds": 1,
             **variables,
         }
         program = str(Path(sys.executable).with_name("ansible-playbook"))

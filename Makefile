@@ -94,6 +94,10 @@ integration: $(INTEGRATION) ## tests with real processes; integration-NAME runs 
 integration-%: $(DEV)
 	$(PYTEST) tests/integration/$* --junit-xml=$(JUNIT)/$@.xml
 
+integration-bundle_fetch integration-cluster integration-molecule integration-preflight: test-bundle
+# A scenario is one long test; a stack in its middle says nothing.
+integration-cluster integration-molecule: PYTEST += -o faulthandler_timeout=1500
+
 .PHONY: bench
 bench: $(DEV) ## measure the trainer's profiles against each other; see docs/performance.md
 	$(BIN)/python tools/bench.py
@@ -110,6 +114,24 @@ changelog: $(DEV) ## write CHANGELOG.rst from changelogs/ for the version in gal
 build: $(RUN) ## build the collection's artifact in build/
 	@mkdir -p build
 	$(BIN)/ansible-galaxy collection build --force --output-path build
+
+.PHONY: bundle
+bundle: $(DEV) ## fill build/bundle with a cluster's programs and images, compiled from Go modules (PARTS=... for some)
+	$(BIN)/python tools/bundle.py build $(PARTS)
+
+# What the tests put on hosts; a part that is built already costs nothing.
+TEST_PARTS := kubernetes etcd coredns pause cri-tools cni-plugins busybox flannel containerd runc registry
+.PHONY: test-bundle
+test-bundle: $(DEV)
+	$(BIN)/python tools/bundle.py build $(TEST_PARTS)
+
+.PHONY: molecule
+molecule: test-bundle ## every scenario of molecule: clusters made, looked at, changed and taken back
+	$(BIN)/molecule test --all
+
+.PHONY: bench-cluster
+bench-cluster: test-bundle ## measure the cluster's playbook against kubeadm by hand, and with 1, 3, 6 and 9 hosts
+	$(BIN)/python tools/bench_cluster.py
 
 .PHONY: install-check
 install-check: $(RUN) ## build the artifact, install it in an empty place and use it from there

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 from bundle_builder import builder, manifest, parts
 from bundle_builder.problems import CannotBuild
@@ -65,6 +67,10 @@ def verify(bundle: Path) -> None:
     say(f"{bundle}: {len(artifacts)} artifacts, {total}, every digest is right")
 
 
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -82,6 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         match chosen.command:
             case "build":
+                # The compiler, which works in other processes, is to end with this one.
+                signal.signal(signal.SIGTERM, _stop)
                 build(chosen.part, chosen.output)
             case "list":
                 show()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections import deque
@@ -121,7 +122,8 @@ def build(module: Module, programs: list[Program], target: Path, say: Callable[[
                     spoke = now
                     say(f"{module.name}: {packages} packages compiled, {now - started:.0f} s")
         except BaseException:
-            process.terminate()
+            # On this signal, and no other, it waits for the compilers it started and clears its own folder away.
+            process.send_signal(signal.SIGINT)
             raise
     if process.returncode:
         said = "\n".join(line for line in last if not line.startswith("go: downloading")) or "nothing"

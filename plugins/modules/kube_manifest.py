@@ -51,20 +51,26 @@ difference:
   sample: ""
 """
 
+import re
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import kubectl
 from ..module_utils.errors import ActionFailed
+
+_MISSING_NAMESPACE = re.compile(r'namespaces "[^"]+" not found')
 
 
 def present(manifest: str, *, check: bool) -> str:
     """Apply what differs; return the difference."""
     try:
         difference = kubectl.diff(manifest)
-    except ActionFailed:
-        if not check:
+    except ActionFailed as error:
+        # The server compares nothing in a namespace that the manifest itself is to make; and where there is no cluster
+        # yet, nothing at all.
+        if not check and not _MISSING_NAMESPACE.search(str(error)):
             raise
-        return "+ " + manifest.replace("\n", "\n+ ")  # no cluster to compare with yet
+        difference = "+ " + manifest.replace("\n", "\n+ ")
     if difference and not check:
         kubectl.apply(manifest)
     return difference

@@ -154,7 +154,7 @@ class ActionModule(ActionBase):
         folder.forget_downloads()
         measured = self._measured(options, folder, after["artifacts"]) if lacking else plan.measured
         _refuse(options, lock, folder, after, measured)
-        learnt = {name: digest for (_, name), digest in fetched.learnt.items()}
+        learnt = {name: digest for (_unused, name), digest in fetched.learnt.items()}
         return _answer(options, before, after, lock, mirrors, lacking, removed=gone, learnt=learnt)
 
     def _plan(self, options: Mapping[str, Any], lock: Lock, folder: BundleFolder) -> Plan:
@@ -350,4 +350,4 @@ def _listing(document: Mapping[str, Any], removed: list[str] | None) -> str:
         for artifact in document["artifacts"]
     }
     unlisted = {path: f"{path}: not in the manifest\n" for path in removed or [] if path not in lines}
-    return "".join(text for _, text in sorted({**lines, **unlisted}.items()))
+    return "".join(text for _unused, text in sorted({**lines, **unlisted}.items()))

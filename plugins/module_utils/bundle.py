@@ -333,7 +333,7 @@ class Mirrors:
         A mirror's path is part of the name (``https://mirror.example/k8s`` has ``k8s/pause``), as registries that
         stand for several others want it; what stands up to a ``v2`` in it is the root of the interface.
         """
-        host, _, repository = image.partition("/")
+        host, _unused, repository = image.partition("/")
         address = self.of(f"https://{host}/{repository}")
         if address == f"https://{host}/{repository}":
             return f"https://{_API_HOSTS.get(host, host)}/v2", repository

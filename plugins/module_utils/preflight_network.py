@@ -182,7 +182,8 @@ class _Conversation:
 
 def _serve_one(waiting: selectors.BaseSelector, key: selectors.SelectorKey, word: str, name: str) -> None:
     channel = key.fileobj
-    assert isinstance(channel, socket.socket)  # noqa: S101 - nothing else is registered
+    if not isinstance(channel, socket.socket):
+        raise TypeError("only sockets are registered")
     if isinstance(key.data, _Conversation):
         if not _converse(channel, key.data, word, name):
             _forget(waiting, channel)

@@ -64,7 +64,7 @@ class Fetcher:
                 pool.submit(self._fetch, entry): entry for entry in entries
             }
             while running:
-                over, _ = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+                over, _unused = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
                 for future in over:
                     self._settle(running.pop(future), future, found)
                 names = [entry.name for future, entry in running.items() if future.running()]

@@ -50,7 +50,7 @@ class Token:
 
     def answered(self, error: HTTPError) -> bool:
         """Get a token from where the registry says, also in place of one that is too old."""
-        scheme, _, challenge = (error.headers.get("WWW-Authenticate") or "").partition(" ")
+        scheme, _unused, challenge = (error.headers.get("WWW-Authenticate") or "").partition(" ")
         asked = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
         if scheme.lower() != "bearer" or not asked.get("realm"):
             return False
@@ -157,7 +157,7 @@ class ImagePuller:
         for platform, digest in offered:
             if (platform.get("os"), platform.get("architecture")) == ("linux", self._architecture):
                 return _hex(digest, url)
-        there = ", ".join("{}/{}".format(platform.get("os"), platform.get("architecture")) for platform, _ in offered)
+        there = ", ".join("{}/{}".format(platform.get("os"), platform.get("architecture")) for platform, _unused in offered)
         raise DownloadFailed(url, f"no image for linux/{self._architecture}, only for {there}")
 
     def _blob(self, url: str, digest: str, token: Token) -> Path:

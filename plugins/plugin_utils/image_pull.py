@@ -157,7 +157,9 @@ class ImagePuller:
         for platform, digest in offered:
             if (platform.get("os"), platform.get("architecture")) == ("linux", self._architecture):
                 return _hex(digest, url)
-        there = ", ".join("{}/{}".format(platform.get("os"), platform.get("architecture")) for platform, _unused in offered)
+        there = ", ".join(
+            "{}/{}".format(platform.get("os"), platform.get("architecture")) for platform, _unused in offered
+        )
         raise DownloadFailed(url, f"no image for linux/{self._architecture}, only for {there}")
 
     def _blob(self, url: str, digest: str, token: Token) -> Path:

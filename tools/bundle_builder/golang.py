@@ -124,6 +124,9 @@ def build(module: Module, programs: list[Program], target: Path, say: Callable[[
         except BaseException:
             # On this signal, and no other, it waits for the compilers it started and clears its own folder away.
             process.send_signal(signal.SIGINT)
+            # Popen itself waits a quarter of a second for an interrupted child, and the folder it writes to goes then.
+            process.stderr.read()
+            process.wait()
             raise
     if process.returncode:
         said = "\n".join(line for line in last if not line.startswith("go: downloading")) or "nothing"

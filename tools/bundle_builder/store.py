@@ -118,6 +118,14 @@ class Store:
                 say(waiting)
                 fcntl.flock(lock, fcntl.LOCK_EX)
             # Whoever left these behind is gone.
-            for left in self.folder.glob(f"{_TEMPORARY}*"):
-                shutil.rmtree(left, ignore_errors=True)
-            yield
+            self._sweep()
+            try:
+                yield
+            finally:
+                # A signal between a folder's making and the first line that knows its name leaves it to this.
+                self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove every scratch folder; only for the one who holds the store."""
+        for left in self.folder.glob(f"{_TEMPORARY}*"):
+            shutil.rmtree(left, ignore_errors=True)

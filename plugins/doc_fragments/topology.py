@@ -33,10 +33,13 @@ options:
     DOCUMENTATION = r"""
 options:
   runtime:
-    description: V(process) runs every task as a supervised process on the hosts.
+    description:
+      - V(process) runs every task as a supervised process on the hosts.
+      - V(kubernetes) runs every task as a pod. The module then runs on the controller, or wherever the cluster's API
+        can be reached from.
     type: str
     default: process
-    choices: [process]
+    choices: [process, kubernetes]
   owner:
     description:
       - Who asks for the topology.
@@ -50,6 +53,7 @@ options:
   hosts:
     description:
       - The machines, in the order in which tasks are dealt to them in turn. The first runs the chief (worker 0).
+      - Needed with O(runtime=process); has no meaning with O(runtime=kubernetes).
     type: list
     elements: dict
     suboptions:
@@ -62,10 +66,14 @@ options:
         type: str
         required: true
   python:
-    description: Interpreter on the hosts that can run C(python -m dtf_trainer).
+    description:
+      - Interpreter on the hosts that can run C(python -m dtf_trainer).
+      - Needed with O(runtime=process); has no meaning with O(runtime=kubernetes).
     type: str
   data_dir:
-    description: Directory on the hosts with the data set's files.
+    description:
+      - Directory on the hosts with the data set's files.
+      - With O(runtime=kubernetes) the directory in the containers, C(/data/) and the data set's name unless given.
     type: str
   ps:
     description: The parameter servers.
@@ -83,6 +91,12 @@ options:
         description: Memory one task is expected to need, in MiB. Checked against the host before anything starts.
         type: int
         default: 700
+      resources:
+        description:
+          - With O(runtime=kubernetes), a container's C({requests, limits}) as Kubernetes writes them.
+          - They are laid over the defaults, which are requests of 250m of a core and of O(ps.memory_mb), and twice
+            that as the limit of memory.
+        type: dict
   workers:
     description: The workers.
     type: dict
@@ -99,6 +113,12 @@ options:
         description: Memory one task is expected to need, in MiB. Checked against the host before anything starts.
         type: int
         default: 1000
+      resources:
+        description:
+          - With O(runtime=kubernetes), a container's C({requests, limits}) as Kubernetes writes them.
+          - They are laid over the defaults, which are requests of 250m of a core and of O(workers.memory_mb), and twice
+            that as the limit of memory.
+        type: dict
       gpus:
         description: Devices on each host that workers use in turn. V(0) is CPU only.
         type: int
@@ -191,4 +211,113 @@ options:
           - V(0) lets it run on without Ansible.
         type: float
         default: 0.0
+  kubernetes:
+    description: What only pods have. Needed with O(runtime=kubernetes).
+    type: dict
+    suboptions:
+      image:
+        description: The trainer's image, best by digest. See the role C(trainer_image).
+        type: str
+        required: true
+      namespace:
+        description: Where all objects are. It has to exist.
+        type: str
+        default: default
+      backend:
+        description:
+          - What a set of equal tasks is. V(indexed_job) ends when the training does.
+          - V(statefulset) is what the thesis used. A finished task idles, so that nothing restarts and trains again.
+        type: str
+        default: indexed_job
+        choices: [indexed_job, statefulset]
+      image_pull_policy:
+        description: When nodes pull the image.
+        type: str
+        default: IfNotPresent
+        choices: [IfNotPresent, Always, Never]
+      image_pull_secrets:
+        description: Names of secrets with a registry's credentials.
+        type: list
+        elements: str
+        default: []
+      placement:
+        description: Which nodes the pods go to.
+        type: dict
+        suboptions:
+          strategy:
+            description:
+              - V(spread) over the nodes, V(pack) onto as few as hold them, V(nodes) only onto those that are named,
+                V(none) as the scheduler likes.
+            type: str
+            default: spread
+            choices: [spread, pack, nodes, none]
+          nodes:
+            description: Names of nodes, with O(kubernetes.placement.strategy=nodes).
+            type: list
+            elements: str
+            default: []
+      node_selector:
+        description: Labels a node must have.
+        type: dict
+        default: {}
+      tolerations:
+        description: Tolerations, as Kubernetes writes them.
+        type: list
+        elements: dict
+        default: []
+      priority_class:
+        description: Name of a PriorityClass. Empty is the cluster's default.
+        type: str
+        default: ""
+      runtime_class:
+        description: Name of a RuntimeClass. Empty is the node's default.
+        type: str
+        default: ""
+      service_account:
+        description: Name of a ServiceAccount. Its token is not mounted.
+        type: str
+        default: ""
+      volumes:
+        description:
+          - Where pods keep what outlives a process. Each is a mapping with one volume source as Kubernetes writes it
+            (C(emptyDir), C(persistentVolumeClaim), C(hostPath), C(nfs), C(csi), C(ephemeral)), or C(claim) with
+            C(size), C(storage_class) and C(access_modes), a claim that is made for the topology.
+        type: dict
+        suboptions:
+          data:
+            description: The data set, mounted at C(/data). The one in the image unless given.
+            type: dict
+          checkpoints:
+            description:
+              - The chief's checkpoint and the exported model. An C(emptyDir) unless given, which is lost with the
+                chief's pod.
+            type: dict
+          logs:
+            description: TensorBoard summaries. An C(emptyDir) unless given.
+            type: dict
+      ttl_seconds_after_finished:
+        description: Seconds after which Kubernetes deletes finished Jobs. They are kept unless given.
+        type: int
+      active_deadline_seconds:
+        description: A run that takes longer fails. No limit unless given.
+        type: int
+      first_step_timeout_seconds:
+        description:
+          - A change of a topology whose run has not made a step after so many seconds is taken back. V(0) is never.
+        type: float
+        default: 0.0
+      network_policy:
+        description: Whether only the tasks' ports are reachable, and only for the topology's own tasks.
+        type: bool
+        default: true
+      disruption_budget:
+        description: Whether a node's drain has to leave the tasks alone.
+        type: bool
+        default: true
+      pod_patch:
+        description:
+          - Strategic merge patches of the pod templates, for whatever has no option, by C(all), C(ps), C(chief) and
+            C(worker).
+        type: dict
+        default: {}
 """

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .spec import DATASETS, DEFAULT_PS, DEFAULT_WORKERS, PROFILES, RUNTIMES, Lifecycle, TaskGroup, Training
+from .spec_kubernetes import BACKENDS, PULL_POLICIES, STRATEGIES, Kubernetes, Placement
 
 
 def _group(default: TaskGroup, gpus: bool) -> dict[str, object]:
@@ -18,6 +19,7 @@ def _group(default: TaskGroup, gpus: bool) -> dict[str, object]:
         "replicas": {"type": "int", "default": default.replicas},
         "port": {"type": "int", "default": default.port},
         "memory_mb": {"type": "int", "default": default.memory_mb},
+        "resources": {"type": "dict"},
     }
     if gpus:
         options["gpus"] = {"type": "int", "default": default.gpus}
@@ -26,6 +28,7 @@ def _group(default: TaskGroup, gpus: bool) -> dict[str, object]:
 
 _TRAINING = Training()
 _LIFECYCLE = Lifecycle()
+_KUBERNETES = Kubernetes(image="")
 
 #: What names a topology on a host; enough to look at it or to remove it.
 IDENTITY_ARGS: dict[str, object] = {
@@ -84,10 +87,50 @@ SPEC_ARGS: dict[str, object] = {
             "lease_seconds": {"type": "float", "default": _LIFECYCLE.lease_seconds},
         },
     },
+    "kubernetes": {
+        "type": "dict",
+        "options": {
+            "image": {"type": "str", "required": True},
+            "namespace": {"type": "str", "default": _KUBERNETES.namespace},
+            "backend": {"type": "str", "default": _KUBERNETES.backend, "choices": list(BACKENDS)},
+            "image_pull_policy": {
+                "type": "str",
+                "default": _KUBERNETES.image_pull_policy,
+                "choices": list(PULL_POLICIES),
+            },
+            "image_pull_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "placement": {
+                "type": "dict",
+                "options": {
+                    "strategy": {"type": "str", "default": Placement.strategy, "choices": list(STRATEGIES)},
+                    "nodes": {"type": "list", "elements": "str", "default": []},
+                },
+            },
+            "node_selector": {"type": "dict", "default": {}},
+            "tolerations": {"type": "list", "elements": "dict", "default": []},
+            "priority_class": {"type": "str", "default": ""},
+            "runtime_class": {"type": "str", "default": ""},
+            "service_account": {"type": "str", "default": ""},
+            "volumes": {
+                "type": "dict",
+                "options": {"data": {"type": "dict"}, "checkpoints": {"type": "dict"}, "logs": {"type": "dict"}},
+            },
+            "ttl_seconds_after_finished": {"type": "int"},
+            "active_deadline_seconds": {"type": "int"},
+            "first_step_timeout_seconds": {"type": "float", "default": _KUBERNETES.first_step_timeout_seconds},
+            "network_policy": {"type": "bool", "default": _KUBERNETES.network_policy},
+            "disruption_budget": {"type": "bool", "default": _KUBERNETES.disruption_budget},
+            "pod_patch": {"type": "dict", "default": {}},
+        },
+    },
 }
 
 
 def spec_params(params: Mapping[str, object]) -> dict[str, object]:
     """Return the part of a module's arguments that ``Topology.from_params`` reads."""
     names = ("name", "root", *SPEC_ARGS)
-    return {name: params[name] for name in names if params.get(name) is not None}
+    given = {name: params[name] for name in names if params.get(name) is not None}
+    if given.get("runtime") == "kubernetes":
+        # It has a default, which means nothing here.
+        given.pop("root", None)
+    return given

@@ -187,7 +187,7 @@ def _split_words(records: Sequence[Mapping[str, object]]) -> tuple[list[str], di
         found = [record["cell"][word] for record in records]  # type: ignore[index]
         if word in ("workers", "ps") or any(value != found[0] for value in found):
             varying.append(word)
-        else:
+        elif found[0] is not None:
             shared[word.replace("_", " ")] = found[0]
     return varying, shared
 

@@ -17,13 +17,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .errors import InvalidInput, Problem
-from .spec import NAME_PATTERN, Reader, Topology
+from .reader import Reader
+from .spec import NAME_PATTERN, Topology
 
 #: Words that say what is trained and by how many, in the order tables show them.
 CELL_WORDS: dict[str, tuple[str, ...]] = {
     "workers": ("workers", "replicas"),
     "ps": ("ps", "replicas"),
     "runtime": ("runtime",),
+    "backend": ("kubernetes", "backend"),
     "profile": ("training", "profile"),
     "sync": ("training", "sync"),
     "communication_interval": ("training", "communication_interval"),
@@ -33,8 +35,11 @@ CELL_WORDS: dict[str, tuple[str, ...]] = {
     "steps": ("training", "steps"),
 }
 #: Words about the whole, which make no cell.
-OTHER_WORDS = ("name", "repeats", "backend")
+OTHER_WORDS = ("name", "repeats")
 WORDS = (*CELL_WORDS, *OTHER_WORDS)
+
+#: What only one runtime has; the other's part of the parameters is left out.
+_ONLY: dict[str, tuple[str, ...]] = {"process": ("hosts", "python", "root"), "kubernetes": ("kubernetes",)}
 
 #: Stands for what the playbooks fill in later, while only words are checked.
 _PLACEHOLDER: dict[str, object] = {
@@ -43,6 +48,7 @@ _PLACEHOLDER: dict[str, object] = {
     "python": "/",
     "data_dir": "/",
     "root": "/",
+    "kubernetes": {"image": "words"},
 }
 
 
@@ -74,8 +80,6 @@ def read_words(
     """
     given = {name: value for name, value in words.items() if value is not None}
     problems = unknown_words(given, WORDS)
-    if "backend" in given:
-        problems.append(Problem("backend", given["backend"], "nothing: runtime process has no backend"))
     reader = Reader()
     if "name" in given:
         reader.text("name", given["name"], NAME_PATTERN, "1 to 40 lower-case letters, digits and inner hyphens", "x")
@@ -87,6 +91,9 @@ def read_words(
             axes[word] = values(given[word]) if sweep else [given[word]]
             problems.extend(_value_problems(word, axes[word]))
     cells = tuple(dict(zip(axes, combination)) for combination in itertools.product(*axes.values()))
+    runtimes = axes.get("runtime", [base.get("runtime", "process")])
+    if "backend" in given and runtimes == ["process"]:
+        problems.append(Problem("backend", given["backend"], "nothing: runtime process has no backend"))
     if not problems:
         problems.extend(_cell_problems(cells, base))
     return Request(cells, repeats), problems
@@ -114,7 +121,10 @@ def unknown_words(given: Mapping[str, object], known: Iterable[str]) -> list[Pro
 
 
 def with_words(params: Mapping[str, object], words: Mapping[str, object]) -> dict[str, object]:
-    """Return a topology's parameters with words laid over them; a word that is ``None`` changes nothing."""
+    """Return a topology's parameters with words laid over them; a word that is ``None`` changes nothing.
+
+    The parameters may hold what either runtime needs; what the chosen one has no use for is left out.
+    """
     merged: dict[str, object] = {
         key: dict(value) if isinstance(value, Mapping) else value for key, value in params.items()
     }
@@ -125,17 +135,23 @@ def with_words(params: Mapping[str, object], words: Mapping[str, object]) -> dic
         for key in path[:-1]:
             place = place.setdefault(key, {})  # type: ignore[assignment]
         place[path[-1]] = words[word]
+    unused = _ONLY["kubernetes" if merged.get("runtime", "process") == "process" else "process"]
+    for name in unused:
+        merged.pop(name, None)
     return merged
 
 
 def cell_of(topology: Topology) -> dict[str, object]:
-    """Return every cell word's value in a topology: what makes two runs repeats of one another."""
+    """Return every cell word's value in a topology: what makes two runs repeats of one another.
+
+    A word that means nothing to the topology's runtime is ``None``.
+    """
     document = topology.as_dict()
     cell = {}
     for word, path in CELL_WORDS.items():
         value: object = document
         for key in path:
-            value = value[key]  # type: ignore[index]
+            value = value.get(key) if isinstance(value, Mapping) else None
         cell[word] = value
     return cell
 
@@ -144,9 +160,11 @@ def _value_problems(word: str, candidates: Sequence[object]) -> list[Problem]:
     """Return what is wrong with each value of a word alone."""
     problems: list[Problem] = []
     seen: list[object] = []
+    # A word that only one runtime has is read with that one, whichever was asked for.
+    around = {"runtime": "kubernetes"} if CELL_WORDS[word][0] == "kubernetes" else {}
     for value in candidates:
         try:
-            meant = cell_of(Topology.from_params(with_words(_PLACEHOLDER, {word: value})))[word]
+            meant = cell_of(Topology.from_params(with_words(_PLACEHOLDER, {**around, word: value})))[word]
         except InvalidInput as error:
             field = ".".join(CELL_WORDS[word])
             problems.extend(

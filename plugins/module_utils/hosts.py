@@ -15,7 +15,10 @@ from .spec import Topology
 
 @dataclass(frozen=True)
 class Task:
-    """One process of a topology; ``address`` is ``host:port`` as its peers reach it."""
+    """One process or pod of a topology; ``address`` is ``host:port`` as its peers reach it.
+
+    ``host`` is the inventory name of its machine; empty where a scheduler chooses that.
+    """
 
     role: str
     index: int
@@ -52,8 +55,67 @@ class Run:
     resume_checkpoint: str | None = None
 
 
+@dataclass(frozen=True)
+class PodRun:
+    """What one run adds to its topology where tasks are pods.
+
+    Attributes:
+        run_id: names the run everywhere.
+        created: wall clock when the run was decided (seconds since the epoch, the controller's clock).
+        candidates: runs, the newest first, whose checkpoint is continued if there is one.
+        resumed_from: the run this one is to continue, or ``None``.
+    """
+
+    run_id: str
+    created: float
+    candidates: tuple[str, ...] = ()
+    resumed_from: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskSet:
+    """Equal tasks that are one workload of Kubernetes: ``ps``, ``chief`` or ``worker``.
+
+    Attributes:
+        component: which of the three.
+        name: of the workload and of the headless Service that gives its pods their names.
+        role: of its tasks, as the trainer calls it.
+        size: number of pods.
+        first: task index of pod 0: the chief is worker 0, so the set of workers begins at 1.
+        port: where its tasks listen.
+    """
+
+    component: str
+    name: str
+    role: str
+    size: int
+    first: int
+    port: int
+
+
+def task_sets(topology: Topology) -> tuple[TaskSet, ...]:
+    """Return the sets of a topology whose tasks are pods; that of the workers is missing where the chief is alone."""
+    name, ps, workers = topology.name, topology.ps, topology.workers
+    found = [
+        TaskSet("ps", name + "-ps", "ps", ps.replicas, 0, ps.port),
+        TaskSet("chief", name + "-chief", "worker", 1, 0, workers.port),
+        TaskSet("worker", name + "-worker", "worker", workers.replicas - 1, 1, workers.port),
+    ]
+    return tuple(entry for entry in found if entry.size)
+
+
 def tasks(topology: Topology) -> tuple[Task, ...]:
-    """Deal the tasks to the hosts in turn: first the ps, then the workers, each role from the first host on."""
+    """Return the tasks in order: first the ps, then the workers.
+
+    Processes are dealt to the hosts in turn, each role from the first host on; pods are found by their set's Service.
+    """
+    if topology.kubernetes is not None:
+        domain = topology.kubernetes.namespace + ".svc"
+        return tuple(
+            Task(entry.role, entry.first + pod, "", f"{entry.name}-{pod}.{entry.name}.{domain}:{entry.port}")
+            for entry in task_sets(topology)
+            for pod in range(entry.size)
+        )
     dealt = []
     for role, group in (("ps", topology.ps), ("worker", topology.workers)):
         for index in range(group.replicas):
@@ -69,13 +131,23 @@ def host_list(topology: Topology, role: str) -> str:
 
 def command(topology: Topology, task: Task, run: Run) -> list[str]:
     """Return the argument vector of a task."""
-    training = topology.training
     flags: list[tuple[str, object]] = [
         ("job_name", task.role),
         ("task_index", task.index),
         ("ps_hosts", host_list(topology, "ps")),
         ("worker_hosts", host_list(topology, "worker")),
         ("run_id", run.run_id),
+        *training_flags(topology),
+    ]
+    if task.role == "worker" and task.index == 0:
+        flags.extend(_chief_flags(topology, run))
+    return [topology.python, "-m", "dtf_trainer"] + [f"--{name}={value}" for name, value in flags]
+
+
+def training_flags(topology: Topology) -> list[tuple[str, object]]:
+    """Return what every task of a topology is told of the training, in either runtime, as flags of the trainer."""
+    training = topology.training
+    flags: list[tuple[str, object]] = [
         ("dataset", training.dataset),
         ("data_dir", topology.data_dir),
         ("train_steps", training.steps),
@@ -92,20 +164,23 @@ def command(topology: Topology, task: Task, run: Run) -> list[str]:
         flags.append(("sync_replicas", "true"))
         if training.replicas_to_aggregate is not None:
             flags.append(("replicas_to_aggregate", training.replicas_to_aggregate))
-    if task.role == "worker" and task.index == 0:
-        flags.extend(_chief_flags(topology, run))
-    return [topology.python, "-m", "dtf_trainer"] + [f"--{name}={value}" for name, value in flags]
+    return flags
 
 
-def _chief_flags(topology: Topology, run: Run) -> list[tuple[str, object]]:
-    flags: list[tuple[str, object]] = [
-        ("checkpoint_dir", run.directory + "/checkpoint"),
+def keeping_flags(topology: Topology, directory: str, log_dir: str) -> list[tuple[str, object]]:
+    """Return what only a chief is told: where a run keeps what it leaves, and how often it does."""
+    return [
+        ("checkpoint_dir", directory + "/checkpoint"),
         ("checkpoint_interval_seconds", topology.lifecycle.checkpoint_interval_seconds),
-        ("export_dir", run.directory + "/export"),
-        ("log_dir", run.directory + "/summaries"),
+        ("export_dir", directory + "/export"),
+        ("log_dir", log_dir),
         ("evaluation_interval", topology.training.evaluation_interval),
         ("summary_interval", topology.training.summary_interval),
     ]
+
+
+def _chief_flags(topology: Topology, run: Run) -> list[tuple[str, object]]:
+    flags = keeping_flags(topology, run.directory, run.directory + "/summaries")
     if run.resume_checkpoint and run.resume_run_id:
         flags.append(("resume_checkpoint", run.resume_checkpoint))
         flags.append(("resume_run_id", run.resume_run_id))

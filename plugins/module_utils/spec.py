@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from typing import TypedDict
 
 from .errors import InvalidInput, Problem
+from .reader import Reader
+from .spec_kubernetes import Kubernetes, read_kubernetes, read_resources
 
 NAME_PATTERN = r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?"
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 ADDRESS_PATTERN = rf"{_LABEL}(\.{_LABEL})*"
 DATASETS = ("mnist", "fashion_mnist", "custom")
 PROFILES = ("fast", "thesis")
-RUNTIMES = ("process",)
+RUNTIMES = ("process", "kubernetes")
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,15 @@ class TaskGroup:
         port: task ``i`` on a host listens on ``port + i``.
         memory_mb: what one task is expected to need, checked against the host before it starts (MiB).
         gpus: devices a worker may use on its host; 0 is CPU only.
+        resources: Kubernetes' ``{requests, limits}`` of one task, laid over what follows from ``memory_mb`` and
+            ``gpus``; only with runtime ``kubernetes``.
     """
 
     replicas: int
     port: int
     memory_mb: int
     gpus: int = 0
+    resources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 DEFAULT_PS = TaskGroup(replicas=1, port=8000, memory_mb=700)
@@ -102,10 +107,11 @@ class Topology:
     Attributes:
         name: unique among the topologies below one ``root``.
         owner: who asked for it; a topology of another owner is never taken over.
-        hosts: machines in the order in which tasks are dealt to them; the first runs the chief.
-        python: interpreter on the hosts that can run ``python -m dtf_trainer``.
-        data_dir: the data set's files on the hosts.
-        root: directory on the hosts below which topologies keep their state.
+        hosts: machines in the order in which tasks are dealt to them; the first runs the chief. None with runtime
+            ``kubernetes``, whose scheduler deals.
+        python: interpreter on the hosts that can run ``python -m dtf_trainer``; empty with runtime ``kubernetes``.
+        data_dir: the data set's files on the hosts, or in the containers.
+        root: directory on the hosts below which topologies keep their state; empty with runtime ``kubernetes``.
         run_label: a new label asks for a fresh training that continues nothing.
     """
 
@@ -121,6 +127,7 @@ class Topology:
     workers: TaskGroup = DEFAULT_WORKERS
     training: Training = field(default_factory=Training)
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    kubernetes: Kubernetes | None = None
 
     @classmethod
     def from_params(cls, params: Mapping[str, object]) -> Topology:
@@ -143,6 +150,11 @@ class Topology:
         """Return plain JSON values; ``from_params`` reads them back to an equal topology."""
         document = asdict(self)
         document["hosts"] = [asdict(host) for host in self.hosts]
+        if self.kubernetes is None:
+            # What a process has no use for is not in its document, so that one of an earlier version means the same.
+            del document["kubernetes"], document["ps"]["resources"], document["workers"]["resources"]
+        else:
+            document["kubernetes"] = _plain(document["kubernetes"])
         return document
 
     def defining(self) -> dict[str, object]:
@@ -151,6 +163,10 @@ class Topology:
         del document["lifecycle"]
         for group in ("ps", "workers"):
             del document[group]["memory_mb"]  # type: ignore[attr-defined]
+        if self.kubernetes is not None:
+            # When a change is taken back, and when its objects go, says nothing of what runs.
+            for name in ("first_step_timeout_seconds", "ttl_seconds_after_finished"):
+                del document["kubernetes"][name]  # type: ignore[attr-defined]
         return document
 
     def spec_hash(self) -> str:
@@ -163,102 +179,70 @@ class Topology:
         return replace(self, workers=replace(self.workers, replicas=replicas))
 
 
-class Reader:
-    """Converts raw values, noting a problem instead of raising."""
-
-    def __init__(self) -> None:
-        self.problems: list[Problem] = []
-
-    def problem(self, name: str, value: object, accepted: str) -> None:
-        """Note that a value is not accepted."""
-        self.problems.append(Problem(name, value, accepted))
-
-    def text(self, name: str, value: object, pattern: str, accepted: str, default: str) -> str:
-        """Return a string that matches a pattern, else the default."""
-        if isinstance(value, str) and re.fullmatch(pattern, value):
-            return value
-        self.problem(name, value, accepted)
-        return default
-
-    def choice(self, name: str, value: object, choices: Sequence[str]) -> str:
-        """Return one of the choices, the first if it is none of them."""
-        if isinstance(value, str) and value in choices:
-            return value
-        self.problem(name, value, "one of " + ", ".join(choices))
-        return choices[0]
-
-    def integer(self, name: str, value: object, minimum: int, maximum: int) -> int:
-        """Return a whole number between bounds; text that is one counts."""
-        accepted = f"a whole number from {minimum} to {maximum}"
-        number = value
-        if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", value):
-            number = int(value)
-        if isinstance(number, bool) or not isinstance(number, int) or not minimum <= number <= maximum:
-            self.problem(name, value, accepted)
-            return minimum
-        return number
-
-    def number(self, name: str, value: object, minimum: float, maximum: float, above: bool = False) -> float:
-        """Return a finite number between bounds; text that is one counts."""
-        accepted = "a number {} {:g} and at most {:g}".format("above" if above else "from", minimum, maximum)
-        number: float | None = None
-        if not isinstance(value, bool) and isinstance(value, (int, float, str)):
-            try:
-                number = float(value)
-            except (ValueError, OverflowError):
-                number = None
-        # NaN compares false with everything, so it fails here as it should
-        if number is None or not minimum <= number <= maximum or (above and number == minimum):
-            self.problem(name, value, accepted)
-            return maximum
-        return number
-
-    def boolean(self, name: str, value: object) -> bool:
-        """Return a truth value; the usual words for one count."""
-        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-        if isinstance(value, bool):
-            return value
-        if str(value).lower() in words and not isinstance(value, float):
-            return words[str(value).lower()]
-        self.problem(name, value, "true or false")
-        return False
-
-    def mapping(self, name: str, value: object, known: Sequence[str]) -> Mapping[str, object]:
-        """Return a mapping's entries that are given, noting those that are not known."""
-        if value is None:
-            return {}
-        if not isinstance(value, Mapping):
-            self.problem(name, value, "a mapping with " + ", ".join(known))
-            return {}
-        for key in value:
-            if key not in known:
-                self.problem(f"{name}.{key}" if name else str(key), value[key], "a field among " + ", ".join(known))
-        return {str(key): entry for key, entry in value.items() if entry is not None}
-
-
 def _read_topology(reader: Reader, params: Mapping[str, object]) -> Topology:
     known = [item.name for item in fields(Topology)]
     given = reader.mapping("", params, known)
-    path = r"[/~].*"
-    path_form = "an absolute path, or one that starts with ~"
+    runtime = reader.choice("runtime", given.get("runtime", "process"), RUNTIMES)
+    place = {"process": _read_place_on_hosts, "kubernetes": _read_place_in_cluster}[runtime](reader, given)
     return Topology(
         name=reader.text(
             "name", given.get("name"), NAME_PATTERN, "1 to 40 lower-case letters, digits and inner hyphens", "invalid"
         ),
-        hosts=_read_hosts(reader, given.get("hosts")),
-        python=reader.text("python", given.get("python"), path, path_form, "/"),
-        data_dir=reader.text("data_dir", given.get("data_dir"), path, path_form, "/"),
-        root=reader.text("root", given.get("root"), path, path_form, "/"),
-        runtime=reader.choice("runtime", given.get("runtime", "process"), RUNTIMES),
+        runtime=runtime,
         owner=reader.text("owner", given.get("owner", "site"), r"\S(.{0,78}\S)?", "1 to 80 characters", "site"),
         run_label=reader.text(
             "run_label", given.get("run_label", ""), r"\S{0,80}", "up to 80 characters, no space", ""
         ),
-        ps=_read_group(reader, "ps", given.get("ps"), DEFAULT_PS),
-        workers=_read_group(reader, "workers", given.get("workers"), DEFAULT_WORKERS),
+        ps=_read_group(reader, "ps", given.get("ps"), DEFAULT_PS, runtime),
+        workers=_read_group(reader, "workers", given.get("workers"), DEFAULT_WORKERS, runtime),
         training=_read_training(reader, given.get("training")),
         lifecycle=_read_lifecycle(reader, given.get("lifecycle")),
+        **place,
     )
+
+
+class _Place(TypedDict, total=False):
+    hosts: tuple[Host, ...]
+    python: str
+    data_dir: str
+    root: str
+    kubernetes: Kubernetes
+
+
+def _read_place_on_hosts(reader: Reader, given: Mapping[str, object]) -> _Place:
+    path = r"[/~].*"
+    path_form = "an absolute path, or one that starts with ~"
+    if "kubernetes" in given:
+        reader.problem("kubernetes", given["kubernetes"], "nothing, with runtime process")
+    return {
+        "hosts": _read_hosts(reader, given.get("hosts")),
+        "python": reader.text("python", given.get("python"), path, path_form, "/"),
+        "data_dir": reader.text("data_dir", given.get("data_dir"), path, path_form, "/"),
+        "root": reader.text("root", given.get("root"), path, path_form, "/"),
+    }
+
+
+def _read_place_in_cluster(reader: Reader, given: Mapping[str, object]) -> _Place:
+    training = given.get("training")
+    dataset = training.get("dataset") if isinstance(training, Mapping) else None
+    default = f"/data/{dataset or Training.dataset}"
+    form = "an absolute path in the container"
+    return {
+        "hosts": (),
+        "python": "",
+        "data_dir": reader.text("data_dir", given.get("data_dir") or default, r"/.*", form, "/"),
+        "root": "",
+        "kubernetes": read_kubernetes(reader, given.get("kubernetes")),
+    }
+
+
+def _plain(value: object) -> object:
+    """Return a value with its tuples as lists, as JSON would give it back."""
+    if isinstance(value, Mapping):
+        return {name: _plain(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value
 
 
 def _read_hosts(reader: Reader, value: object) -> tuple[Host, ...]:
@@ -284,13 +268,14 @@ def _read_hosts(reader: Reader, value: object) -> tuple[Host, ...]:
     return tuple(hosts)
 
 
-def _read_group(reader: Reader, name: str, value: object, default: TaskGroup) -> TaskGroup:
+def _read_group(reader: Reader, name: str, value: object, default: TaskGroup, runtime: str) -> TaskGroup:
     given = reader.mapping(name, value, [item.name for item in fields(TaskGroup)])
     return TaskGroup(
         replicas=reader.integer(name + ".replicas", given.get("replicas", default.replicas), 1, 1000),
         port=reader.integer(name + ".port", given.get("port", default.port), 1, 65535),
         memory_mb=reader.integer(name + ".memory_mb", given.get("memory_mb", default.memory_mb), 0, 16777216),
         gpus=reader.integer(name + ".gpus", given.get("gpus", default.gpus), 0, 64),
+        resources=read_resources(reader, name + ".resources", given.get("resources"), runtime),
     )
 
 
@@ -350,7 +335,12 @@ def _cross_checks(topology: Topology, doubtful: Collection[str]) -> list[Problem
     def is_doubtful(name: str) -> bool:
         return any(field.startswith(name) or name.startswith(field + ".") for field in doubtful)
 
-    found = [*_host_problems(topology.hosts), *_port_problems(topology), *_training_problems(topology)]
+    found = [
+        *_host_problems(topology.hosts),
+        *_port_problems(topology),
+        *_training_problems(topology),
+        *_cluster_problems(topology),
+    ]
     return [problem for names, problem in found if not any(map(is_doubtful, names))]
 
 
@@ -364,6 +354,9 @@ def _host_problems(hosts: Sequence[Host]) -> Iterator[tuple[tuple[str, ...], Pro
 
 
 def _port_problems(topology: Topology) -> Iterator[tuple[tuple[str, ...], Problem]]:
+    if topology.runtime != "process":
+        # Every pod has an address of its own.
+        return
     ps, workers = topology.ps, topology.workers
     for name, group in (("ps", ps), ("workers", workers)):
         if group.port + group.replicas - 1 > 65535:
@@ -390,3 +383,21 @@ def _training_problems(topology: Topology) -> Iterator[tuple[tuple[str, ...], Pr
     if training.profile == "thesis" and interval > 1:
         accepted = "1 with profile thesis, which exchanges gradients on every step"
         yield (name, "training.profile"), Problem(name, interval, accepted)
+
+
+def _cluster_problems(topology: Topology) -> Iterator[tuple[tuple[str, ...], Problem]]:
+    kubernetes = topology.kubernetes
+    if kubernetes is None:
+        return
+    name, lease = "lifecycle.lease_seconds", topology.lifecycle.lease_seconds
+    if lease:
+        accepted = "0 with runtime kubernetes, whose runs go on without Ansible; there is active_deadline_seconds"
+        yield (name,), Problem(name, lease, accepted)
+    if kubernetes.backend == "statefulset":
+        for name, value in (
+            ("kubernetes.ttl_seconds_after_finished", kubernetes.ttl_seconds_after_finished),
+            ("kubernetes.active_deadline_seconds", kubernetes.active_deadline_seconds),
+        ):
+            if value is not None:
+                accepted = "nothing with backend statefulset: only Jobs have it"
+                yield (name, "kubernetes.backend"), Problem(name, value, accepted)

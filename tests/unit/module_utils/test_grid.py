@@ -18,7 +18,7 @@ from ansible_collections.dtf.cluster.plugins.module_utils.grid import (
     values,
     with_words,
 )
-from ansible_collections.dtf.cluster.plugins.module_utils.spec import Topology
+from ansible_collections.dtf.cluster.plugins.module_utils.spec import RUNTIMES, Topology
 
 BASE: dict[str, Any] = {
     "name": "t",
@@ -168,8 +168,8 @@ def test_a_combination_is_not_judged_while_a_word_alone_is_wrong() -> None:
         (
             "zzz",
             (
-                "the words are workers, ps, runtime, profile, sync, communication_interval, hidden_units, batch_size, "
-                "learning_rate, steps, name, repeats, backend"
+                "the words are workers, ps, runtime, backend, profile, sync, communication_interval, hidden_units, "
+                "batch_size, learning_rate, steps, name, repeats"
             ),
         ),
     ],
@@ -190,7 +190,7 @@ def test_the_nearest_word_is_suggested(name: str, hint: str) -> None:
         ("learning_rate", "0", "a number above 0 and at most 100"),
         ("sync", "maybe", "true or false"),
         ("profile", "slow", "one of fast, thesis"),
-        ("runtime", "docker", "one of process"),
+        ("runtime", "docker", "one of process, kubernetes"),
         ("steps", "5,5", "each value once"),
     ],
 )
@@ -199,15 +199,36 @@ def test_what_a_word_accepts_is_told(word: str, value: object, accepted: str) ->
     assert (problem.field, problem.accepted) == (word, accepted)
 
 
-@pytest.mark.parametrize("word", CELL_WORDS)
+@pytest.mark.parametrize("word", [word for word in CELL_WORDS if word not in ("runtime", "backend")])
 def test_every_cell_word_is_a_field_of_a_topology(word: str) -> None:
     other = {
-        "workers": 7, "ps": 7, "runtime": "process", "profile": "thesis", "sync": True, "communication_interval": 7,
+        "workers": 7, "ps": 7, "profile": "thesis", "sync": True, "communication_interval": 7,
         "hidden_units": 7, "batch_size": 7, "learning_rate": 0.5, "steps": 7,
     }[word]  # fmt: skip
     before, after = (cell_of(Topology.from_params(params)) for params in (BASE, with_words(BASE, {word: other})))
     assert after == {**before, word: other}
     assert tuple(before) == tuple(CELL_WORDS)
+
+
+def test_a_runtime_takes_its_own_part_of_the_parameters() -> None:
+    both = {**BASE, "kubernetes": {"image": "trainer:1", "namespace": "lab"}}
+    process, pods = (with_words(both, {"runtime": name, "backend": "statefulset"}) for name in RUNTIMES)
+    assert "kubernetes" not in process
+    assert cell_of(Topology.from_params(process))["backend"] is None
+    assert "hosts" not in pods
+    assert cell_of(Topology.from_params(pods))["backend"] == "statefulset"
+
+
+def test_a_backend_is_one_of_those_there_are_and_asked_of_kubernetes_only() -> None:
+    for runtime in ({}, {"runtime": "process"}):
+        _request, (problem,) = read_words({"backend": "statefulset", **runtime}, {}, sweep=True)
+        assert problem.accepted == "nothing: runtime process has no backend"
+    words = {"backend": "indexed_job,daemonset", "runtime": "kubernetes"}
+    _request, (problem,) = read_words(words, {}, sweep=True)
+    assert (problem.field, problem.value) == ("backend", "daemonset")
+    assert problem.accepted == "one of indexed_job, statefulset"
+    request, problems = read_words({"backend": "statefulset"}, {"runtime": "kubernetes"}, sweep=True)
+    assert (request.cells, problems) == (({"backend": "statefulset"},), [])
 
 
 def test_words_are_laid_over_a_copy() -> None:

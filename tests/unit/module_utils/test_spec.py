@@ -59,7 +59,7 @@ ACCEPTED = {
     "python": PATH,
     "data_dir": PATH,
     "root": PATH,
-    "runtime": "one of process",
+    "runtime": "one of process, kubernetes",
     "owner": "1 to 80 characters",
     "run_label": "up to 80 characters, no space",
     "ps.replicas": "a whole number from 1 to 1000",

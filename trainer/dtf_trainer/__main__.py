@@ -7,11 +7,13 @@ import platform
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from . import exit_codes
 from .events import EventLog
 from .flags import FlagErrors, TaskConfig, parse
+from .idle import idle, is_done, write_done
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,14 +28,34 @@ def main() -> NoReturn:
         config = parse(sys.argv[1:], os.environ)
     except FlagErrors as problem:
         refuse(problem)
+    if config.needs_peers and is_done(config):
+        idle(config)
     role = config.job_name if config.needs_peers else "data"
     index = config.task_index if config.needs_peers else 0
-    log = EventLog(run_id=config.run_id, role=role, index=index, attempt=config.attempt)
+    attempt = config.attempt if config.attempt_file is None else count_start(Path(config.attempt_file))
+    log = EventLog(run_id=config.run_id, role=role, index=index, attempt=attempt)
     log.emit("started", pid=os.getpid(), host=socket.gethostname())
     from .lifecycle import Progress, Task  # noqa: PLC0415
 
     progress = Progress()
-    Task(log, progress).run(work_of(config, log, progress))
+    task = Task(log, progress)
+    if config.needs_peers and config.idle_when_done:
+        task.stay = lambda: write_done(config)
+    task.run(work_of(config, log, progress))
+
+
+def count_start(file: Path) -> int:
+    """Return how often a task was started before, as its file says, and count this time.
+
+    A file that cannot be written or read counts nothing: every start is the first, which is no reason to fail.
+    """
+    try:
+        starts = int(file.read_text(encoding="ascii")) if file.exists() else 0
+        file.write_text(str(starts + 1), encoding="ascii")
+    except (OSError, ValueError) as problem:
+        print(f"restarts are not counted: {problem}", file=sys.stderr)
+        return 0
+    return starts
 
 
 def refuse(problem: FlagErrors) -> NoReturn:

@@ -70,6 +70,11 @@ def _hosts(text: str) -> tuple[str, ...]:
     return tuple(address if is_address(address) else _refuse() for address in map(str.strip, text.split(",")))
 
 
+def _candidates(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = [entry.partition("=") for entry in text.split(",")]
+    return tuple((RUN_ID.convert(run), PATH.convert(path)) for run, _equals, path in pairs)
+
+
 def is_address(text: str) -> bool:
     """Say whether ``text`` is ``host:port``: a DNS name, an IPv4 or a bracketed IPv6 address; port 1 to 65535."""
     label = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
@@ -92,6 +97,7 @@ PATH: Final = Kind("a path", lambda text: expand(text) if text else _refuse())
 TEXT: Final = Kind("a text that is not empty", lambda text: text or _refuse())
 HOSTS: Final = Kind("host:port[,host:port…]", _hosts)
 RUN_ID: Final = _pattern(r"[A-Za-z0-9._-]{1,64}", "1 to 64 letters, digits, dots, underscores or hyphens")
+CANDIDATES: Final = Kind("RUN_ID=path[,RUN_ID=path…]", _candidates)
 
 
 def flag(default: T, kind: Kind[Any], help_text: str, env: str = "") -> T:
@@ -115,6 +121,13 @@ class TaskConfig:
         COUNT,
         "Which one of its kind this task is. A flag on the command line goes first; then JOB_COMPLETION_INDEX, the "
         "number at the end of POD_NAME, TASK_INDEX. Worker 0 is the chief.",
+    )
+    task_index_offset: int = flag(
+        0,
+        COUNT,
+        "What is added to an index that JOB_COMPLETION_INDEX or POD_NAME tells: where the chief is a set of its own, "
+        "the first pod of the others is worker 1.",
+        env="DTF_TASK_INDEX_OFFSET",
     )
     ps_hosts: tuple[str, ...] = flag((), HOSTS, "The addresses of all parameter servers, in the order of their index.")
     worker_hosts: tuple[str, ...] = flag((), HOSTS, "The addresses of all workers, in the order of their index.")
@@ -167,11 +180,33 @@ class TaskConfig:
     checkpoint_interval_seconds: float = flag(30.0, POSITIVE, "Seconds between two checkpoints.")
     resume_checkpoint: str | None = flag(None, PATH, "A checkpoint of another run to go on from.")
     resume_run_id: str | None = flag(None, RUN_ID, "The run that --resume_checkpoint must be of.")
+    resume_candidates: tuple[tuple[str, str], ...] = flag(
+        (),
+        CANDIDATES,
+        "Checkpoints of earlier runs, the newest first: the first that is there is gone on from, and without any the "
+        "training begins anew. For who starts a chief without seeing its disk.",
+    )
     export_dir: str | None = flag(None, PATH, "The folder the chief exports the trained model to; not given, none.")
 
     peer_timeout_seconds: float = flag(60.0, POSITIVE, "Seconds to wait for another task before giving up (exit 75).")
     run_id: str = flag("local", RUN_ID, "The name of the run, the same for all its tasks.", env="DTF_RUN_ID")
     attempt: int = flag(0, COUNT, "How often this task was restarted so far.", env="DTF_ATTEMPT")
+    attempt_file: str | None = flag(
+        None, PATH, "A file that outlives the process and counts its starts, for where nobody says --attempt."
+    )
+
+    idle_when_done: bool = flag(
+        False,
+        FLAG_OR_NOT,
+        "Stay when the task is done, and do nothing if it was done before: for a StatefulSet, which would start it "
+        "again.",
+    )
+    done_file: str | None = flag(
+        None, PATH, "With --idle_when_done, the file that remembers which run this task has done."
+    )
+    finished_file: str | None = flag(
+        None, PATH, "With --idle_when_done, a file that somebody else writes, with the run that is over."
+    )
 
     @property
     def is_chief(self) -> bool:
@@ -185,6 +220,9 @@ class TaskConfig:
 
 
 FLAGS: Final[Mapping[str, Field[Any]]] = {item.name: item for item in fields(TaskConfig)}
+
+
+_PLATFORM_INDEXES: Final = ("JOB_COMPLETION_INDEX", "POD_NAME")
 
 
 def env_name(name: str) -> str:
@@ -209,6 +247,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> TaskConfig:
         except (ValueError, KeyError):
             problems.append(f"{origin}: {text!r} is not accepted; expected {kind.accepted}")
     # A flag with a bad value stands at its default here: what does not fit together only because of that is not said.
+    if texts.get("task_index", ("", ""))[0] in _PLATFORM_INDEXES and "task_index" in values:
+        values["task_index"] += values.get("task_index_offset", 0)
     config = TaskConfig(**values)
     problems += [line for names, line in _misfits(config) if all(n in values or n not in texts for n in names)]
     if problems:
@@ -273,6 +313,12 @@ def _misfits(config: TaskConfig) -> Iterator[tuple[tuple[str, ...], str]]:
             ("resume_checkpoint", "resume_run_id"),
             "--resume_run_id: has no value; expected the run that --resume_checkpoint is of",
         )
+    if config.resume_checkpoint is not None and config.resume_candidates:
+        names = ("resume_checkpoint", "resume_candidates")
+        yield names, "--resume_checkpoint and --resume_candidates: give one of them"
+    for name in ("done_file", "finished_file"):
+        if getattr(config, name) is not None and not config.idle_when_done:
+            yield (name, "idle_when_done"), f"--{name}: has no meaning without --idle_when_done"
 
 
 def _cluster_misfits(config: TaskConfig) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -8,6 +8,7 @@ not even have the default action. All work is done in daemon threads, and ``os._
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -69,6 +70,8 @@ class Task:
         self._wake = threading.Event()
         self._code: int | None = None
         self._signal: str | None = None
+        self.stay: Callable[[], None] | None = None
+        """What to do before staying when the task is done; not given, the process ends."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
 
@@ -126,12 +129,23 @@ class Task:
             print(f"while stopping: {problem}", file=sys.stderr)
 
     def _end(self, code: int) -> NoReturn:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        staying = self.stay is not None and code == exit_codes.DONE
+        if self.stay is not None and staying:
+            # Before it is said: whoever hears it may take the machine away.
+            self._guarded(self.stay)
         self._log.emit(
             "finished",
             exit_code=code,
             global_step=self._progress.global_step,
             local_steps=self._progress.local_steps,
+            cpu_seconds=round(used.ru_utime + used.ru_stime, 3),
+            max_rss_bytes=used.ru_maxrss * 1024,
         )
+        if staying:
+            self._wake.clear()
+            while self._signal is None:
+                self._wake.wait()
         sys.stdout.flush()
         sys.stderr.flush()
         # Servers have no way to stop, and their threads would run through the interpreter's own end.

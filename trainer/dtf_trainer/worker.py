@@ -42,7 +42,7 @@ def run(config: TaskConfig, log: EventLog, progress: Progress, imported: Callabl
     """Train, and return the exit code."""
     loading = Loading(config)
     # What must not be loaded is refused first: the chief of a run never starts on another's checkpoint.
-    found = find_checkpoint(config) if config.is_chief else None
+    found, origin = find_checkpoint(config) if config.is_chief else (None, None)
     api = tf_api.load(lean=config.profile == "fast", verbose=config.log_device_placement)
     imported(api)
     data = loading.result()
@@ -53,7 +53,7 @@ def run(config: TaskConfig, log: EventLog, progress: Progress, imported: Callabl
         test_examples=len(data.test_labels),
         sha256=dict(data.sha256),
     )
-    return Worker(api, config, data, log, progress, found).run()
+    return Worker(api, config, data, log, progress, found, origin).run()
 
 
 class Loading:
@@ -81,19 +81,26 @@ class Loading:
         return self._data
 
 
-def find_checkpoint(config: TaskConfig) -> Checkpoint | None:
-    """Return the state to go on from: this run's own checkpoint, else the one it was told to resume, else none.
+def find_checkpoint(config: TaskConfig) -> tuple[Checkpoint | None, str | None]:
+    """Return the state to go on from: this run's own checkpoint, else one that it was told to resume, else none.
+
+    The second is the run that wrote it.
 
     Raises :class:`CheckpointError` if there is one that cannot be used.
     """
     workers = len(config.worker_hosts)
     own = checkpoint_path(config)
     if own is not None and own.exists():
-        return checkpoints.read(own, run_id=config.run_id, hidden_units=config.hidden_units).continued(
-            config.run_id, workers
-        )
+        latest = checkpoints.read(own, run_id=config.run_id, hidden_units=config.hidden_units)
+        return latest.continued(config.run_id, workers), config.run_id
+    for run_id, place in config.resume_candidates:
+        try:
+            earlier = checkpoints.read(Path(place), run_id=run_id, hidden_units=config.hidden_units)
+        except FileNotFoundError:
+            continue
+        return earlier.continued(config.run_id, workers), run_id
     if config.resume_checkpoint is None or config.resume_run_id is None:
-        return None
+        return None, None
     path = Path(config.resume_checkpoint)
     try:
         earlier = checkpoints.read(path, run_id=config.resume_run_id, hidden_units=config.hidden_units)
@@ -101,7 +108,7 @@ def find_checkpoint(config: TaskConfig) -> Checkpoint | None:
         raise CheckpointError(
             file=str(path), expected=f"a checkpoint of run {config.resume_run_id}", found="no file"
         ) from problem
-    return earlier.continued(config.run_id, workers)
+    return earlier.continued(config.run_id, workers), config.resume_run_id
 
 
 def checkpoint_path(config: TaskConfig) -> Path | None:
@@ -113,9 +120,17 @@ class Worker:
     """One worker, from its server's start to its farewell."""
 
     def __init__(
-        self, api: Api, config: TaskConfig, data: Data, log: EventLog, progress: Progress, found: Checkpoint | None
+        self,
+        api: Api,
+        config: TaskConfig,
+        data: Data,
+        log: EventLog,
+        progress: Progress,
+        found: Checkpoint | None,
+        origin: str | None,
     ) -> None:
-        """Build the graphs; ``found`` is the checkpoint that the chief goes on from."""
+        """Build the graphs; ``found`` is the checkpoint that the chief goes on from, ``origin`` the run it is of."""
+        self._origin = origin
         self._api = api
         self._config = config
         self._log = log
@@ -210,6 +225,7 @@ class Worker:
             "connected",
             generation=status.generation,
             resumed=status.global_step > 0 if resumed is None else resumed,
+            resumed_from=self._origin,
             global_step=status.global_step,
             carried_steps=status.carried_steps,
         )

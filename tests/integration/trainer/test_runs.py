@@ -158,8 +158,7 @@ def test_a_re_roll_to_other_workers_carries_the_steps(flags: list[str], tmp_path
         saved = first.chief.named("checkpoint")[-1]
         assert saved["reason"] == "signal"
     goes_on = [
-        f"--resume_checkpoint={saved['file']}",
-        "--resume_run_id=tested",
+        f"--resume_candidates=never={tmp_path}/never.npz,tested={saved['file']}",
         "--run_id=next",
         f"--checkpoint_dir={tmp_path / 'next'}",
         f"--train_steps={saved['global_step'] + 300}",
@@ -169,6 +168,7 @@ def test_a_re_roll_to_other_workers_carries_the_steps(flags: list[str], tmp_path
         second.run()
         connected = second.chief.named("connected")[0]
         assert (connected["resumed"], connected["carried_steps"]) == (True, saved["global_step"])
+        assert connected["resumed_from"] == "tested"
         (target,) = second.chief.named("target")
         assert target["global_step"] == target["carried_steps"] + sum(target["worker_steps"])
         assert target["carried_steps"] == saved["global_step"]

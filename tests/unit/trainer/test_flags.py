@@ -37,6 +37,7 @@ def test_defaults() -> None:
 GOOD = {
     "job_name": ("worker", "worker"),
     "task_index": ("2", 2),
+    "task_index_offset": ("1", 1),
     "ps_hosts": ("x:1,[::1]:65535", ("x:1", "[::1]:65535")),
     "worker_hosts": ("b:1, c.example.org:2,10.0.0.3:3", ("b:1", "c.example.org:2", "10.0.0.3:3")),
     "existing_servers": ("1", True),
@@ -64,22 +65,30 @@ GOOD = {
     "checkpoint_interval_seconds": ("2", 2.0),
     "resume_checkpoint": ("/c/checkpoint.npz", "/c/checkpoint.npz"),
     "resume_run_id": ("other.run-1", "other.run-1"),
+    "resume_candidates": ("b=/c/b.npz,a=/c/a.npz", (("b", "/c/b.npz"), ("a", "/c/a.npz"))),
     "export_dir": ("~/e", str(Path.home() / "e")),
     "peer_timeout_seconds": ("1.5", 1.5),
     "run_id": ("a.B_c-9", "a.B_c-9"),
     "attempt": ("3", 3),
+    "attempt_file": ("/tmp/attempt", "/tmp/attempt"),
+    "idle_when_done": ("true", True),
+    "done_file": ("/tmp/done", "/tmp/done"),
+    "finished_file": ("/etc/dtf/finished", "/etc/dtf/finished"),
 }
 """An accepted text of each flag and what it means."""
 
 FITTING = {
     "replicas_to_aggregate": ["--sync_replicas"],
     "resume_checkpoint": ["--resume_run_id=r"],
+    "done_file": ["--idle_when_done"],
+    "finished_file": ["--idle_when_done"],
 }
 """What a flag needs beside it."""
 
 BAD = {
     "job_name": ["boss", "PS", "worker "],
     "task_index": ["-1", "one", "1.0", "0x1", "", "1_0", "9" * 30],
+    "task_index_offset": ["-1", "first"],
     "ps_hosts": ["a", "a:", "a:0", "a:65536", ":1", "a:1,", "a:1;b:2", "a b:1", "http://a:1", "::1:5", "-a:1", ""],
     "worker_hosts": ["a:one", "a:1,,b:1", "a:-1", "a/b:1"],
     "existing_servers": ["yes", "2", ""],
@@ -107,10 +116,15 @@ BAD = {
     "checkpoint_interval_seconds": ["0", "1s"],
     "resume_checkpoint": [""],
     "resume_run_id": ["a/b", ""],
+    "resume_candidates": ["", "a", "a=", "=/c", "a b=/c", "a=/c,", "a=/c,b"],
     "export_dir": [""],
     "peer_timeout_seconds": ["0", "-3", "1m"],
     "run_id": ["", "a b", "ü", "../x", "x" * 65],
     "attempt": ["-1", "first"],
+    "attempt_file": [""],
+    "idle_when_done": ["stay"],
+    "done_file": [""],
+    "finished_file": [""],
 }
 
 
@@ -174,6 +188,12 @@ def test_every_problem_at_once() -> None:
         ([*WORKER, "--sync_replicas", "--replicas_to_aggregate=4"], "--replicas_to_aggregate: 4 is not accepted"),
         ([*WORKER, "--profile=thesis", "--communication_interval=2"], "expected 1 with --profile thesis"),
         ([*WORKER, "--resume_checkpoint=/c"], "--resume_run_id: has no value"),
+        (
+            [*WORKER, "--resume_checkpoint=/c", "--resume_run_id=r", "--resume_candidates=r=/c"],
+            "--resume_checkpoint and --resume_candidates: give one",
+        ),
+        ([*WORKER, "--done_file=/d"], "--done_file: has no meaning without --idle_when_done"),
+        ([*WORKER, "--finished_file=/d"], "--finished_file: has no meaning without --idle_when_done"),
     ],
 )
 def test_what_does_not_fit_together(argv: list[str], message: str) -> None:
@@ -194,6 +214,20 @@ def test_what_does_not_fit_together(argv: list[str], message: str) -> None:
 )
 def test_whose_task_index_counts(argv: list[str], environ: dict[str, str], index: int) -> None:
     assert parse([*WORKER, *argv], environ).task_index == index
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "index"),
+    [
+        ([], {"JOB_COMPLETION_INDEX": "1"}, 2),
+        ([], {"POD_NAME": "training-worker-1"}, 2),
+        # An index that somebody chose for this very task is not counted on.
+        (["--task_index=1"], {"JOB_COMPLETION_INDEX": "1"}, 1),
+        ([], {"TASK_INDEX": "1"}, 1),
+    ],
+)
+def test_an_offset_is_added_to_what_the_platform_counts(argv: list[str], environ: dict[str, str], index: int) -> None:
+    assert parse([*WORKER, *argv], {**environ, "DTF_TASK_INDEX_OFFSET": "1"}).task_index == index
 
 
 def test_a_bad_completion_index_is_named() -> None:

@@ -45,11 +45,14 @@ def document(spec: LabSpec, hosts: Iterable[Host], *, checkout: str, folder: str
     groups: dict[str, Any] = {CONTROL_PLANE: {"hosts": {}}, "kube_node": {"hosts": {}}}
     for host in members:
         groups[host.group]["hosts"][host.name] = {}
+    # A laboratory is small: its registry is where its control plane is.
+    groups["registry"] = {"hosts": {name: {} for name in list(groups[CONTROL_PLANE]["hosts"])[:1]}}
     return {
         "all": {
             # The controller's own: localhost, which fetches and verifies, is in no group.
             "vars": {
                 "dtf_lab_checkout": checkout,
+                "dtf_lab_folder": folder,
                 "dtf_pod_cidr": spec.pod_cidr,
                 "dtf_service_cidr": spec.service_cidr,
             },

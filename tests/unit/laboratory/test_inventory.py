@@ -25,6 +25,7 @@ def test_every_host_is_in_the_lab_and_in_one_group_more() -> None:
     assert groups["lab"]["hosts"]["w2"] == {"ansible_host": "172.30.0.13"}
     assert list(groups["kube_control_plane"]["hosts"]) == ["cp1"]
     assert list(groups["kube_node"]["hosts"]) == ["w1", "w2"]
+    assert list(groups["registry"]["hosts"]) == ["cp1"]
 
 
 def test_the_ranges_are_those_that_were_kept_in() -> None:

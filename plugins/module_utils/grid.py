@@ -39,7 +39,10 @@ OTHER_WORDS = ("name", "repeats")
 WORDS = (*CELL_WORDS, *OTHER_WORDS)
 
 #: What only one runtime has; the other's part of the parameters is left out.
-_ONLY: dict[str, tuple[str, ...]] = {"process": ("hosts", "python", "root"), "kubernetes": ("kubernetes",)}
+_ONLY: dict[str, tuple[tuple[str, ...], ...]] = {
+    "process": (("hosts",), ("python",), ("root",), ("data_dir",), ("lifecycle", "lease_seconds")),
+    "kubernetes": (("kubernetes",), ("ps", "resources"), ("workers", "resources")),
+}
 
 #: Stands for what the playbooks fill in later, while only words are checked.
 _PLACEHOLDER: dict[str, object] = {
@@ -135,9 +138,12 @@ def with_words(params: Mapping[str, object], words: Mapping[str, object]) -> dic
         for key in path[:-1]:
             place = place.setdefault(key, {})  # type: ignore[assignment]
         place[path[-1]] = words[word]
-    unused = _ONLY["kubernetes" if merged.get("runtime", "process") == "process" else "process"]
-    for name in unused:
-        merged.pop(name, None)
+    for path in _ONLY["kubernetes" if merged.get("runtime", "process") == "process" else "process"]:
+        place = merged
+        for key in path[:-1]:
+            place = place.get(key, {})  # type: ignore[assignment]
+        if isinstance(place, dict):
+            place.pop(path[-1], None)
     return merged
 
 

@@ -29,7 +29,7 @@ def parse(text: object) -> Fraction:
         raise ValueError(f"{text!r} is no amount such as 250m, 1.5 or 2Gi")
     number, suffix = Fraction(match[1]), match[2] or ""
     if suffix in _BINARY:
-        return number * 2 ** _BINARY[suffix]
+        return number * (1 << _BINARY[suffix])
     exponent = _DECIMAL[suffix] if suffix in _DECIMAL else int(suffix[1:])
     return number * Fraction(int(10 ** max(exponent, 0)), int(10 ** max(-exponent, 0)))
 

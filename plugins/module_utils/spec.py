@@ -389,6 +389,9 @@ def _cluster_problems(topology: Topology) -> Iterator[tuple[tuple[str, ...], Pro
     kubernetes = topology.kubernetes
     if kubernetes is None:
         return
+    if topology.name[0].isdigit():
+        accepted = "a name that begins with a letter with runtime kubernetes, whose Services must"
+        yield ("name",), Problem("name", topology.name, accepted)
     name, lease = "lifecycle.lease_seconds", topology.lifecycle.lease_seconds
     if lease:
         accepted = "0 with runtime kubernetes, whose runs go on without Ansible; there is active_deadline_seconds"

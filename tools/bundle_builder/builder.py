@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 import time
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +74,7 @@ class Builder:
             "user": part.user,
             "content": part.content,
             "packages": [(entry.name, entry.version, entry.sha256) for entry in self.packages(part)],
-            "compression": [zstandard.__version__, zstandard.ZSTD_VERSION, oci.LEVEL],
+            "compression": _compressor(part.compression),
         }
         return key(inputs)
 
@@ -133,7 +134,7 @@ class Builder:
         config = oci.Config(self.architecture, part.entrypoint, part.user, {"PATH": _PATH})
         with self.store.scratch() as folder:
             # The layer of packages comes first and alone: images that share it are stored once.
-            layers = [oci.layer(entries, folder) for entries in (base, own) if entries]
+            layers = [oci.layer(entries, folder, part.compression) for entries in (base, own) if entries]
             archive = folder / "archive"
             digest = oci.write(archive, part.reference, layers, config, folder)
             return self.store.keep(f"image-{part.name}", self.image_key(part), archive, digest)
@@ -165,6 +166,13 @@ class Builder:
         return "debian:" + ",".join(
             f"{entry.name}={entry.version}" for entry in self.packages(part) if entry.name in seeds
         )
+
+
+def _compressor(name: str) -> list[Any]:
+    """Return what decides how a layer is compressed."""
+    if name == "zstd":
+        return [zstandard.__version__, zstandard.ZSTD_VERSION, oci.LEVEL]
+    return [name, zlib.ZLIB_RUNTIME_VERSION, oci.LEVEL]
 
 
 def check_staging(kubernetes: Module | None) -> None:

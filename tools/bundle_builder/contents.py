@@ -1,8 +1,9 @@
-"""What images hold besides programs of ours: netfilter's tools with their libraries, or busybox."""
+"""What images hold besides programs of ours: netfilter's tools with their libraries, busybox, or Python."""
 
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterable, Mapping
 
 from .debian import Unpacked, merged
@@ -15,6 +16,15 @@ SEEDS = {
     "nothing": (),
     "netfilter": ("conntrack", "iproute2", "iptables", "netbase", "nftables"),
     "busybox": ("busybox-static",),
+    # libstdc++6 and libgcc-s1 are not Python's: compiled packages, TensorFlow above all, are linked with them.
+    "python": (
+        "ca-certificates",
+        "libgcc-s1",
+        "libpython3.11-stdlib",
+        "libstdc++6",
+        "media-types",
+        "python3.11-minimal",
+    ),
 }
 _TOOLS = (
     "usr/bin/ip",
@@ -33,11 +43,27 @@ _TOOLS = (
 _CHOSEN = [f"{family}{verb}" for family in ("iptables", "ip6tables") for verb in ("", "-save", "-restore")]
 _PLACES = ("etc/protocols", "etc/services")
 _SHELL = ("usr/bin/busybox",)
+_PYTHON = "usr/lib/python3.11/"
+_INTERPRETER = "usr/bin/python3.11"
+# Parts of the library for terminals, converting Python 2, installing pip, databases in files and Python's own tests.
+_WITHOUT = re.compile(
+    "(curses|dbm|ensurepip|lib2to3|pydoc_data|turtledemo)/"
+    "|lib-dynload/(_curses.*|_dbm|_ctypes_test|_test.*|_xx.*|nis|ossaudiodev|readline|xx.*)[.]cpython"
+)
+# What a compiled Python package may take for granted (PEP 600), whether or not Python itself asks for it.
+_LIBRARIES = frozenset(
+    f"lib{name}"
+    for name in (
+        *("c.so.6", "dl.so.2", "m.so.6", "pthread.so.0", "resolv.so.2", "rt.so.1", "util.so.1"),
+        *("nss_dns.so.2", "nss_files.so.2", "gcc_s.so.1", "stdc++.so.6", "z.so.1"),
+    )
+)
+_AUTHORITIES = "usr/share/ca-certificates/mozilla/"
 
 
 def of(content: str, files: Mapping[str, Unpacked]) -> dict[str, Entry]:
     """Return the entries of an image that holds a content, from the files of its packages."""
-    return {"nothing": _nothing, "netfilter": _netfilter, "busybox": _busybox}[content](files)
+    return {"nothing": _nothing, "netfilter": _netfilter, "busybox": _busybox, "python": _python}[content](files)
 
 
 def _nothing(_: Mapping[str, Unpacked]) -> dict[str, Entry]:
@@ -67,6 +93,30 @@ def _busybox(files: Mapping[str, Unpacked]) -> dict[str, Entry]:
         "etc/passwd": Entry(0o644, nobody),
         "tmp": Entry(0o1777),
         "var/www": Entry(),
+    }
+
+
+def _python(files: Mapping[str, Unpacked]) -> dict[str, Entry]:
+    """Python with its library and what compiled packages need; no shell, no installer, nothing to compile with."""
+    library = [name for name in files if name.startswith(_PYTHON) and not _WITHOUT.match(name.removeprefix(_PYTHON))]
+    libraries = [name for name in files if posixpath.basename(name) in _LIBRARIES and _is_library(name)]
+    entries = closure([_INTERPRETER, *library, *libraries], files)
+    # Each package's installation would have made these.
+    authorities = sorted(name for name in files if name.startswith(_AUTHORITIES))
+    links = {f"usr/bin/{name}": Entry(link="python3.11") for name in ("python", "python3")}
+    merging = {name: Entry(link=f"usr/{name}") for name in ("bin", "lib", "lib64", "sbin")}
+    return {
+        **entries,
+        **links,
+        **merging,
+        "etc/group": Entry(0o644, b"root:x:0:\nnogroup:x:65534:\n"),
+        "etc/nsswitch.conf": Entry(0o644, b"passwd: files\ngroup: files\nhosts: files dns\n"),
+        "etc/passwd": Entry(0o644, b"root:x:0:0:root:/:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
+        "etc/ssl/certs/ca-certificates.crt": Entry(0o644, b"".join(files[name].content for name in authorities)),
+        "tmp": Entry(0o1777),
+        "usr/lib/ssl/cert.pem": Entry(link="/etc/ssl/certs/ca-certificates.crt"),
+        "usr/sbin": Entry(),
+        "var/tmp": Entry(0o1777),
     }
 
 

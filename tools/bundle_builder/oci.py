@@ -5,11 +5,13 @@ Nothing is kept of the machine it is made on: entries are sorted, belong to user
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -26,7 +28,11 @@ _BEGINNING = "1970-01-01T00:00:00Z"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
-LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+zstd"
+LAYER_TYPES = {
+    "zstd": "application/vnd.oci.image.layer.v1.tar+zstd",
+    # For an image that others are built on: a docker from before 23 reads nothing else, nor an OCI layout.
+    "gzip": "application/vnd.oci.image.layer.v1.tar+gzip",
+}
 
 
 @dataclass(frozen=True)
@@ -46,12 +52,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Blob:
-    """A part of an image, kept in a file: its digest and, for a layer, that of what is compressed in it."""
+    """A part of an image, kept in a file: its digest and, for a layer, that of what is compressed in it, and how."""
 
     path: Path
     digest: str
     size: int
     diff_id: str = ""
+    compression: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,18 +123,29 @@ def with_parents(entries: Mapping[str, Entry]) -> dict[str, Entry]:
     return {**{name: Entry() for name in parents}, **named}
 
 
-def layer(entries: Mapping[str, Entry], scratch: Path) -> Blob:
+@contextmanager
+def _compressing(target: Any, compression: str) -> Iterator[Any]:
+    """Give a file to write to, whose content goes compressed into `target`."""
+    if compression == "gzip":
+        with gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=target, mtime=0) as stream:
+            yield stream
+    else:
+        compressor = zstandard.ZstdCompressor(level=LEVEL)
+        with compressor.stream_writer(target, closefd=False) as stream:
+            yield stream
+
+
+def layer(entries: Mapping[str, Entry], scratch: Path, compression: str = "zstd") -> Blob:
     """Pack entries into a compressed layer in the folder `scratch`."""
     path = scratch / "layer"
-    compressor = zstandard.ZstdCompressor(level=LEVEL)
     with path.open("wb") as opened:
         compressed = _Hashing(opened)
-        with compressor.stream_writer(compressed, closefd=False) as stream:  # type: ignore[arg-type]
+        with _compressing(compressed, compression) as stream:
             plain = _Hashing(stream)
             _write_tar(plain, with_parents(entries))
     final = path.with_name(compressed.digest.removeprefix("sha256:"))
     path.replace(final)
-    return Blob(final, compressed.digest, compressed.size, plain.digest)
+    return Blob(final, compressed.digest, compressed.size, plain.digest, compression)
 
 
 def _document(content: Mapping[str, Any], scratch: Path) -> Blob:
@@ -166,7 +184,7 @@ def write(target: Path, reference: str, layers: Iterable[Blob], config: Config, 
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
             "config": _points_to(settings, CONFIG_TYPE),
-            "layers": [_points_to(blob, LAYER_TYPE) for blob in stacked],
+            "layers": [_points_to(blob, LAYER_TYPES[blob.compression]) for blob in stacked],
         },
         scratch,
     )
@@ -185,9 +203,21 @@ def write(target: Path, reference: str, layers: Iterable[Blob], config: Config, 
             for blob in (*stacked, settings, manifest)
         },
     }
+    if all(blob.compression == "gzip" for blob in stacked):
+        files["manifest.json"] = Entry(0o644, _for_docker(reference, settings, stacked))
     with target.open("wb") as opened:
         _write_tar(opened, with_parents(files))
     return manifest.digest
+
+
+def _for_docker(reference: str, settings: Blob, layers: Iterable[Blob]) -> bytes:
+    """Return docker's own table of contents, with which `docker load` takes the same archive."""
+
+    def path(blob: Blob) -> str:
+        return "blobs/sha256/" + blob.digest.removeprefix("sha256:")
+
+    contents = {"Config": path(settings), "RepoTags": [reference], "Layers": [path(blob) for blob in layers]}
+    return json.dumps([contents], sort_keys=True).encode()
 
 
 def described(archive: Path) -> tuple[str, str]:

@@ -125,7 +125,8 @@ class Image:
         programs: path in the image → name of the program that lies there.
         entrypoint: what runs in it when nothing else is said.
         user: who it runs as.
-        content: what else is in it: ``nothing``, ``netfilter`` or ``busybox``.
+        compression: of its layers: ``zstd``, or ``gzip`` for one that others are built on with any docker.
+        content: what else is in it: ``nothing``, ``netfilter``, ``busybox`` or ``python``.
     """
 
     name: str
@@ -137,6 +138,7 @@ class Image:
     entrypoint: tuple[str, ...] = ()
     user: str = ""
     content: str = "nothing"
+    compression: str = "zstd"
 
     @property
     def version(self) -> str:
@@ -309,6 +311,15 @@ IMAGES = (
         content="netfilter",
     ),
     Image("busybox", "dtf.cluster/busybox", "none", tag="1", entrypoint=("/bin/sh",), content="busybox"),
+    Image(
+        "python",
+        "dtf.cluster/python",
+        "none",
+        tag="3.11",
+        entrypoint=("python3",),
+        content="python",
+        compression="gzip",
+    ),
 )
 
 Part = Program | Image

@@ -73,6 +73,32 @@ def test_a_library_that_no_package_has_is_named() -> None:
         contents.closure(["usr/sbin/tool", "usr/sbin/other"], files)
 
 
+def test_a_python_without_what_only_people_and_its_own_tests_use() -> None:
+    library = "usr/lib/python3.11/"
+    kept = ["os.py", "ctypes/util.py", "lib-dynload/_ssl.cpython-311-x86_64-linux-gnu.so"]
+    dropped = [
+        *("curses/panel.py", "ensurepip/__init__.py", "lib-dynload/_curses_panel.cpython-311-x86_64-linux-gnu.so"),
+        *("lib-dynload/_testcapi.cpython-311-x86_64-linux-gnu.so", "pydoc_data/topics.py"),
+    ]
+    authorities = "usr/share/ca-certificates/mozilla/"
+    files = {
+        **{library + name: Unpacked(0o644, b"text") for name in (*kept, *dropped)},
+        "usr/bin/python3.11": Unpacked(0o755, program()),
+        "usr/lib64/ld.so.2": Unpacked(0o755, program()),
+        "usr/lib/x86_64-linux-gnu/libstdc++.so.6": Unpacked(0o777, b"", "libstdc++.so.6.0.30"),
+        "usr/lib/x86_64-linux-gnu/libstdc++.so.6.0.30": Unpacked(0o644, b"C++"),
+        authorities + "B.crt": Unpacked(0o644, b"B\n"),
+        authorities + "A.crt": Unpacked(0o644, b"A\n"),
+        "usr/share/doc/python3.11/README": Unpacked(0o644, b"words"),
+    }
+    entries = contents.of("python", files)
+    assert {name.removeprefix(library) for name in entries if name.startswith(library)} == set(kept)
+    assert entries["usr/bin/python3"].link == "python3.11"
+    assert "usr/lib/x86_64-linux-gnu/libstdc++.so.6.0.30" in entries
+    assert entries["etc/ssl/certs/ca-certificates.crt"].content == b"A\nB\n"
+    assert not [name for name in entries if name.endswith(("/sh", "/bash", "README"))]
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

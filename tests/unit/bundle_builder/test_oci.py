@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -18,14 +19,17 @@ from bundle_builder.problems import CannotBuild
 REFERENCE = "registry.example/tools/thing:v1.2"
 
 
-def write(folder: Path, content: bytes = b"program") -> Path:
+def write(folder: Path, content: bytes = b"program", compression: str = "zstd") -> Path:
     """Write an image of two layers and return its archive."""
     scratch = folder / "scratch"
     scratch.mkdir(parents=True)
     program = folder / "program"
     program.write_bytes(content)
     base = {"tmp": oci.Entry(0o1777), "bin": oci.Entry(link="usr/bin"), "etc/hosts": oci.Entry(0o644, b"127.0.0.1 a\n")}
-    layers = [oci.layer(base, scratch), oci.layer({"/usr/bin/program": oci.Entry(0o755, program)}, scratch)]
+    layers = [
+        oci.layer(base, scratch, compression),
+        oci.layer({"/usr/bin/program": oci.Entry(0o755, program)}, scratch, compression),
+    ]
     config = oci.Config("amd64", ("/usr/bin/program",), "65535:65535", {"PATH": "/usr/bin"})
     oci.write(folder / "image.tar", REFERENCE, layers, config, scratch)
     return folder / "image.tar"
@@ -96,6 +100,20 @@ def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
         os.umask(before)
     assert first.read_bytes() == second.read_bytes()
     assert write(tmp_path / "third", b"another").read_bytes() != first.read_bytes()
+
+
+def test_layers_that_any_docker_reads_come_with_its_own_table_of_contents(tmp_path: Path) -> None:
+    files = members(write(tmp_path / "gzip", compression="gzip"))
+    manifest = json.loads(blob(files, json.loads(files["index.json"])["manifests"][0]))
+    assert all(layer["mediaType"].endswith("tar+gzip") for layer in manifest["layers"])
+    (contents,) = json.loads(files["manifest.json"])
+    assert contents["RepoTags"] == [REFERENCE]
+    assert files[contents["Config"]] == blob(files, manifest["config"])
+    plain = [gzip.decompress(files[path]) for path in contents["Layers"]]
+    diff_ids = json.loads(files[contents["Config"]])["rootfs"]["diff_ids"]
+    assert ["sha256:" + hashlib.sha256(layer).hexdigest() for layer in plain] == diff_ids
+    assert members(write(tmp_path / "again", compression="gzip")) == files
+    assert "manifest.json" not in members(write(tmp_path / "zstd"))
 
 
 def test_an_archive_tells_what_it_is(tmp_path: Path) -> None:

@@ -16,3 +16,14 @@ settings.load_profile("house")
 def repository() -> Path:
     """The root of the checkout."""
     return Path(__file__).resolve().parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let golden files be written anew; what changed in them is then for ``git diff`` and a reader to judge."""
+    parser.addoption("--renew-golden", action="store_true", help="write golden files anew where they differ")
+
+
+@pytest.fixture
+def renew_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files are to be written anew."""
+    return bool(request.config.getoption("--renew-golden"))

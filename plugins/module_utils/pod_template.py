@@ -8,6 +8,7 @@ This module util is private to the collection and imports the standard library o
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 
@@ -81,7 +82,7 @@ def _pod_options(topology: Topology, kubernetes: Kubernetes, entry: TaskSet) -> 
         "runtimeClassName": kubernetes.runtime_class,
         "imagePullSecrets": [{"name": name} for name in kubernetes.image_pull_secrets],
         "nodeSelector": dict(kubernetes.node_selector),
-        "tolerations": [dict(toleration) for toleration in kubernetes.tolerations],
+        "tolerations": [copy.deepcopy(dict(toleration)) for toleration in kubernetes.tolerations],
     }
     return {**found, **{name: value for name, value in optional.items() if value}}
 
@@ -210,7 +211,7 @@ def _volumes(topology: Topology, kubernetes: Kubernetes, entry: TaskSet) -> list
     ]
     for name, _, source in _storage(kubernetes, entry):
         ours = {"persistentVolumeClaim": {"claimName": f"{topology.name}-{name}"}}
-        found.append({"name": name, **(ours if "claim" in source else source)})
+        found.append({"name": name, **copy.deepcopy(dict(ours if "claim" in source else source))})
     return found
 
 

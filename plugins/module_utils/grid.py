@@ -95,6 +95,8 @@ def read_words(
             problems.extend(_value_problems(word, axes[word]))
     cells = tuple(dict(zip(axes, combination)) for combination in itertools.product(*axes.values()))
     runtimes = axes.get("runtime", [base.get("runtime", "process")])
+    if len(runtimes) > 1:
+        problems.append(Problem("runtime", given["runtime"], "one at a time: processes and pods are measured in turn"))
     if "backend" in given and runtimes == ["process"]:
         problems.append(Problem("backend", given["backend"], "nothing: runtime process has no backend"))
     if not problems:

@@ -144,8 +144,9 @@ class Chief:
     def _save_quietly(self, session: Session, stepper: Stepper, reason: str) -> None:
         try:
             self.save(session, stepper, reason)
-        except self._api.OpError as problem:
-            # The training thread meets the same loss, and knows what to do about it.
+        except (self._api.OpError, OSError) as problem:
+            # A lost ps the training thread meets as well, and knows what to do about it. A full disk may have room for
+            # the next checkpoint; only the last one must be written, or the run fails.
             print(f"no checkpoint: {problem}", file=sys.stderr)
 
     def save(self, session: Session, stepper: Stepper, reason: str) -> None:

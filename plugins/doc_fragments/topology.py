@@ -216,9 +216,10 @@ options:
     type: dict
     suboptions:
       image:
-        description: The trainer's image, best by digest. See the role C(trainer_image).
+        description:
+          - The trainer's image, best by digest. See the role C(trainer_image).
+          - Needed for a topology that is to be present; the name and the namespace are enough to end one.
         type: str
-        required: true
       namespace:
         description: Where all objects are. It has to exist.
         type: str

@@ -90,7 +90,7 @@ SPEC_ARGS: dict[str, object] = {
     "kubernetes": {
         "type": "dict",
         "options": {
-            "image": {"type": "str", "required": True},
+            "image": {"type": "str"},
             "namespace": {"type": "str", "default": _KUBERNETES.namespace},
             "backend": {"type": "str", "default": _KUBERNETES.backend, "choices": list(BACKENDS)},
             "image_pull_policy": {

@@ -19,6 +19,8 @@ from .status import HostState, overall_cause, overall_phase
 #: A checkpoint fits a changed topology as long as these stay: the first two give the variables their shape and
 #: meaning, a new label asks for a fresh start.
 FIELDS_OF_A_CHECKPOINT = ("training.hidden_units", "training.dataset", "run_label")
+#: Where pods keep it: another volume has another checkpoint, or none.
+PLACE_OF_A_CHECKPOINT = "kubernetes.volumes.checkpoints"
 
 
 @dataclass(frozen=True)
@@ -103,14 +105,19 @@ def plan_present(desired: Topology, states: Sequence[HostState]) -> Plan:
             return Plan("update", "only the lifecycle changes", differences=tuple(tuned))
         return Plan("none", f"it is as wanted: {phase}")
     _refuse_lost_chief(desired, before)
-    lasting = {change.field for change in changes}.isdisjoint(FIELDS_OF_A_CHECKPOINT)
-    # What runs writes a checkpoint when it is stopped; otherwise there is the one on the chief's host, or none.
-    checkpoint = live.run_id if running else states[0].checkpoint_run_id
+    lasting = not any(
+        change.field in FIELDS_OF_A_CHECKPOINT or change.field.startswith(PLACE_OF_A_CHECKPOINT) for change in changes
+    )
+    # A process that runs writes a checkpoint when it is stopped; else there is the one on the chief's host, if any.
+    # A pod's goes with it, unless a volume keeps it.
+    checkpoint = live.run_id if running and desired.kubernetes is None else states[0].checkpoint_run_id
     resume_run_id = checkpoint if lasting else None
     if changes:
         reason = "changed: " + ", ".join(change.field for change in changes)
         if not lasting:
             reason += "; the checkpoint does not fit, training begins anew"
+        elif running and resume_run_id is None:
+            reason += "; no volume keeps the checkpoint, training begins anew"
     else:
         cause = overall_cause(states)
         reason = f"the last run {phase}" + (": {}".format(cause["message"]) if cause else "")
@@ -153,6 +160,9 @@ def _refuse_foreign_claim(desired: Topology, before: Topology, live: HostState) 
 
 
 def _refuse_lost_chief(desired: Topology, before: Topology) -> None:
+    if desired.kubernetes is not None or before.kubernetes is not None:
+        # The scheduler chooses where the chief runs, and its volume goes with it.
+        return
     if before.hosts[0].name != desired.hosts[0].name and before.run_label == desired.run_label:
         raise ActionFailed(
             "chief_moves",

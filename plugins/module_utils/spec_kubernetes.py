@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
+from .errors import InvalidInput
 from .reader import Reader
 
 BACKENDS = ("indexed_job", "statefulset")
@@ -100,6 +101,21 @@ class Kubernetes:
     network_policy: bool = True
     disruption_budget: bool = True
     pod_patch: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+
+def namespace_of(value: object) -> str:
+    """Return the namespace that a topology's options name, where its name is all else that has to be known.
+
+    Raises:
+        InvalidInput: it cannot be a namespace's name.
+    """
+    reader = Reader()
+    given = value if isinstance(value, Mapping) else {}
+    name = given.get("namespace") or Kubernetes.namespace
+    found = reader.text("kubernetes.namespace", name, _DNS_LABEL, "the name of a namespace", "default")
+    if reader.problems:
+        raise InvalidInput("topology", reader.problems)
+    return found
 
 
 def read_kubernetes(reader: Reader, value: object) -> Kubernetes:

@@ -11,9 +11,11 @@ module: topology
 short_description: Run a TensorFlow parameter-server/worker topology
 version_added: 0.1.0
 description:
-  - Starts, changes, stops and removes the tasks of one distributed training on the host the module runs on.
-  - Run it on every host of O(hosts). Each starts the tasks that are dealt to it, under a small supervisor that restarts
-    lost tasks and outlives Ansible.
+  - Starts, changes, stops and removes the tasks of one distributed training.
+  - With O(runtime=process) run it on every host of O(hosts). Each starts the tasks that are dealt to it, under a small
+    supervisor that restarts lost tasks and outlives Ansible.
+  - With O(runtime=kubernetes) run it once, where the cluster's API can be reached from. Objects are applied on the
+    server's side, in a number of requests that does not grow with the number of tasks.
   - A change of what is trained or where is a planned re-roll (checkpoint, stop, new host lists, resume).
     Tasks with different host lists never run at once.
   - A finished topology that is applied again unchanged stays as it is.
@@ -21,20 +23,32 @@ author:
   - The dtf.cluster team (@dtf-cluster)
 attributes:
   check_mode:
-    description: Predicts what would change, and why, without changing anything.
+    description:
+      - Predicts what would change, and why, without changing anything.
+      - With O(runtime=kubernetes) the API server tries every object without storing it.
     support: full
   diff_mode:
-    description: Shows the specification before and after, and the tasks that start and stop.
+    description:
+      - Shows the specification before and after, and the tasks that start and stop.
+      - With O(runtime=kubernetes) also what changes in the part of each object that this collection owns.
     support: full
 extends_documentation_fragment:
   - dtf.cluster.topology
   - dtf.cluster.topology.identity
+  - dtf.cluster.kubernetes
 options:
+  host:
+    description:
+      - With O(runtime=process) the inventory name of the host the module runs on, one of those the topology has.
+        May be left out where the topology has one host only.
+      - With O(runtime=kubernetes) the URL of the API server, also given with the environment variable E(K8S_AUTH_HOST).
+    type: str
   state:
     description:
       - V(present) trains until the target is reached, and continues a run that was stopped or failed.
       - V(stopped) writes a checkpoint and ends all tasks, keeping what they left.
-      - V(absent) ends all tasks and deletes what they left on the hosts.
+      - V(absent) ends all tasks and deletes what they left on the hosts, or the topology's objects in the cluster with
+        the volumes that were made for it by C(claim). A volume that was there before stays.
     type: str
     default: present
     choices: [present, stopped, absent]
@@ -45,6 +59,12 @@ options:
     type: list
     elements: dict
     default: []
+  force_conflicts:
+    description:
+      - Take over fields of objects that another field manager owns, with O(runtime=kubernetes).
+      - Unless given, such a conflict is an error that names the manager and the fields.
+    type: bool
+    default: false
 requirements:
   - Linux and Python 3.9 or later on the host
 seealso:
@@ -65,6 +85,24 @@ EXAMPLES = r"""
   dtf.cluster.topology:
     name: demo
     state: absent
+
+- name: Train with eight workers on a cluster
+  dtf.cluster.topology:
+    name: demo
+    runtime: kubernetes
+    kubeconfig: ~/.kube/config
+    workers: {replicas: 8}
+    kubernetes:
+      namespace: training
+      image: registry.example.org/dtf-trainer@sha256:0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0
+      volumes: {checkpoints: {claim: {size: 1Gi}}}
+
+- name: Remove it from there
+  dtf.cluster.topology:
+    name: demo
+    runtime: kubernetes
+    state: absent
+    kubernetes: {namespace: training}
 """
 
 RETURN = r"""
@@ -100,16 +138,47 @@ from collections.abc import Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import drift, processes
+from ..module_utils import drift, kube_topology, processes
 from ..module_utils.arguments import IDENTITY_ARGS, SPEC_ARGS, spec_params
+from ..module_utils.arguments_kubernetes import CONNECTION_ARGS, connection
 from ..module_utils.errors import ActionFailed, InvalidInput, Problem
 from ..module_utils.hosts import Run
+from ..module_utils.kubernetes_client import Cluster
 from ..module_utils.spec import Topology
+from ..module_utils.spec_kubernetes import namespace_of
 from ..module_utils.status import HostState
 from ..module_utils.topology_directory import TopologyDirectory
 
 #: What the roles before this module put on a host.
 PREPARED_FIELDS = ("python", "data_dir")
+
+
+def on_hosts(module: AnsibleModule) -> dict[str, object]:
+    """Do what ``state`` says to this host's processes."""
+    root, name = module.params["root"], module.params["name"]
+    if module.params["state"] == "present":
+        return present(module, Topology.from_params(spec_params(module.params)))
+    return (stopped if module.params["state"] == "stopped" else absent)(module, root, name)
+
+
+def in_cluster(module: AnsibleModule) -> dict[str, object]:
+    """Do what ``state`` says to a cluster's pods."""
+    params = module.params
+    manner = kube_topology.Manner(check_mode=module.check_mode, force=params["force_conflicts"])
+    if params["state"] == "present":
+        topology = Topology.from_params(spec_params(params))
+        change = kube_topology.present(Cluster(connection(params)), topology, manner)
+    else:
+        namespace = namespace_of(params["kubernetes"])
+        end = kube_topology.stopped if params["state"] == "stopped" else kube_topology.absent
+        change = end(Cluster(connection(params)), params["name"], namespace, manner)
+    for text in change.warnings:
+        module.warn(text)
+    outcome = result(change.plan, change.before, change.after, change.wanted)
+    if change.old or change.new:
+        for side, parts in (("before", change.old), ("after", change.new)):
+            outcome["diff"][side]["objects"] = parts  # type: ignore[index]
+    return outcome
 
 
 def present(module: AnsibleModule, topology: Topology) -> dict[str, object]:
@@ -242,26 +311,23 @@ def result(
 
 
 def main() -> None:
-    """Read the arguments, then do what ``state`` says."""
+    """Read the arguments, then do what ``state`` says in the runtime that is wanted."""
     module = AnsibleModule(
-        argument_spec=dict(
-            IDENTITY_ARGS,
-            state={"type": "str", "default": "present", "choices": ["present", "stopped", "absent"]},
-            observed={"type": "list", "elements": "dict", "default": []},
+        argument_spec={
+            **CONNECTION_ARGS,
+            # Names a host too, hence without the environment's variable for a server.
+            **IDENTITY_ARGS,
+            "state": {"type": "str", "default": "present", "choices": ["present", "stopped", "absent"]},
+            "observed": {"type": "list", "elements": "dict", "default": []},
+            "force_conflicts": {"type": "bool", "default": False},
             **SPEC_ARGS,
-        ),
-        required_if=[("state", "present", ("hosts", "python", "data_dir"))],
+        },
         supports_check_mode=True,
     )
     begin = time.monotonic()
-    root, name = module.params["root"], module.params["name"]
+    act = {"process": on_hosts, "kubernetes": in_cluster}[module.params["runtime"]]
     try:
-        if module.params["state"] == "present":
-            outcome = present(module, Topology.from_params(spec_params(module.params)))
-        elif module.params["state"] == "stopped":
-            outcome = stopped(module, root, name)
-        else:
-            outcome = absent(module, root, name)
+        outcome = act(module)
     except (InvalidInput, ActionFailed) as error:
         module.fail_json(msg=str(error), failure=error.as_failure())
     module.exit_json(duration=round(time.monotonic() - begin, 3), **outcome)

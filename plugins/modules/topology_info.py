@@ -11,9 +11,9 @@ module: topology_info
 short_description: Look at a TensorFlow parameter-server/worker topology
 version_added: 0.1.0
 description:
-  - Returns what the host it runs on knows of a topology, in the shape of M(dtf.cluster.topology).
+  - Returns what the host it runs on, or a cluster, knows of a topology, in the shape of M(dtf.cluster.topology).
   - With the options that describe a wanted topology it also returns what would keep that one from starting on this
-    host, such as a busy port or too little memory.
+    host, such as a busy port or too little memory. That is for O(runtime=process) only.
 author:
   - The dtf.cluster team (@dtf-cluster)
 attributes:
@@ -26,6 +26,14 @@ attributes:
 extends_documentation_fragment:
   - dtf.cluster.topology
   - dtf.cluster.topology.identity
+  - dtf.cluster.kubernetes
+options:
+  host:
+    description:
+      - With O(runtime=process) the inventory name of the host the module runs on, one of those the topology has.
+        May be left out where the topology has one host only.
+      - With O(runtime=kubernetes) the URL of the API server, also given with the environment variable E(K8S_AUTH_HOST).
+    type: str
 requirements:
   - Linux and Python 3.9 or later on the host
 seealso:
@@ -36,6 +44,13 @@ EXAMPLES = r"""
 - name: Look at the topology
   dtf.cluster.topology_info:
     name: demo
+  register: found
+
+- name: Look at one of pods
+  dtf.cluster.topology_info:
+    name: demo
+    runtime: kubernetes
+    kubernetes: {namespace: training}
   register: found
 """
 
@@ -62,26 +77,42 @@ from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import processes
+from ..module_utils import kube_state, kube_topology, processes
 from ..module_utils.arguments import IDENTITY_ARGS, SPEC_ARGS, spec_params
+from ..module_utils.arguments_kubernetes import CONNECTION_ARGS, connection
 from ..module_utils.errors import ActionFailed, InvalidInput
+from ..module_utils.kubernetes_client import Cluster
 from ..module_utils.spec import Topology
+from ..module_utils.spec_kubernetes import namespace_of
+from ..module_utils.status import HostState
+
+
+def on_hosts(module: AnsibleModule) -> HostState:
+    """Return what this host knows, and what would keep a wanted topology from starting on it."""
+    params = module.params
+    topology = Topology.from_params(spec_params(params)) if params["hosts"] else None
+    host = params["host"] or (topology.hosts[0].name if topology else "localhost")
+    state = processes.observe(params["root"], params["name"], host)
+    return state if topology is None else replace(state, problems=processes.obstacles(topology, state))
+
+
+def in_cluster(module: AnsibleModule) -> HostState:
+    """Return what a cluster knows."""
+    params = module.params
+    cluster = Cluster(connection(params))
+    return kube_state.observed(kube_topology.observe(cluster, params["name"], namespace_of(params["kubernetes"])))
 
 
 def main() -> None:
     """Read the arguments, look, answer."""
     module = AnsibleModule(
-        argument_spec=dict(IDENTITY_ARGS, **SPEC_ARGS),
+        argument_spec={**CONNECTION_ARGS, **IDENTITY_ARGS, **SPEC_ARGS},
         required_by={"hosts": ("python", "data_dir")},
         supports_check_mode=True,
     )
-    params = module.params
+    look = {"process": on_hosts, "kubernetes": in_cluster}[module.params["runtime"]]
     try:
-        topology = Topology.from_params(spec_params(params)) if params["hosts"] else None
-        host = params["host"] or (topology.hosts[0].name if topology else "localhost")
-        state = processes.observe(params["root"], params["name"], host)
-        if topology is not None:
-            state = replace(state, problems=processes.obstacles(topology, state))
+        state = look(module)
     except (InvalidInput, ActionFailed) as error:
         module.fail_json(msg=str(error), failure=error.as_failure())
     module.exit_json(changed=False, topology=state.as_dict())

@@ -6,6 +6,7 @@
 Mappings merge field by field; ``null`` takes a field away. A list replaces the one before, but for those of
 :data:`MERGE_KEYS`: there an entry with a known key merges with its namesake and another is added, in front of what the
 patch does not name. ``$patch: delete`` and ``$patch: replace`` say otherwise, for a mapping or for an entry of a list.
+Only where a mapping is to be replaced that is not there does a server drop the patch's; here it is set.
 
 This module util is private to the collection and imports the standard library only.
 """

@@ -119,7 +119,6 @@ RULES: dict[str, tuple[tuple[str | int, ...], dict[str, Any], Any]] = {
         ("spec", "affinity"),
         spec(
             affinity={
-                "$patch": "replace",
                 "nodeAffinity": {"$patch": "delete"},
                 "podAffinity": {WISH: [{"weight": 1, "podAffinityTerm": {"topologyKey": "k"}}], NEED: None},
             }
@@ -147,6 +146,12 @@ def test_rule(rule: str) -> None:
     for step in path:
         found = found[step]
     assert found == expected
+
+
+def test_replacing_what_is_not_there_sets_it() -> None:
+    """The one thing in which an API server differs: it would drop the whole mapping, without a word."""
+    patch = spec(dnsConfig={"$patch": "replace", "nameservers": ["192.0.2.1"]})
+    assert merged(patch)["spec"]["dnsConfig"] == {"nameservers": ["192.0.2.1"]}
 
 
 @pytest.mark.parametrize(

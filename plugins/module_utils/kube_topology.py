@@ -145,7 +145,7 @@ def stopped(cluster: Cluster, name: str, namespace: str, manner: Manner) -> Chan
 def absent(cluster: Cluster, name: str, namespace: str, manner: Manner) -> Change:
     """Remove everything that has the topology's labels, and wait until pods, addresses and volumes are gone."""
     live = observe(cluster, name, namespace)
-    before = observed(live)
+    before = _observed_anyhow(live)
     plan = drift.plan_absent([before])
     after = before
     if plan.changes:
@@ -161,6 +161,14 @@ def absent(cluster: Cluster, name: str, namespace: str, manner: Manner) -> Chang
         if not manner.check_mode:
             after = observed(observe(cluster, name, namespace))
     return Change(plan, before, after, None)
+
+
+def _observed_anyhow(live: Live) -> HostState:
+    """Return what is known of a topology that is to be gone, whatever its memory looks like."""
+    try:
+        return observed(live)
+    except (ActionFailed, InvalidInput):
+        return HostState(host=kube_state.HOST, name=live.name, phase="lost")
 
 
 def _namespace(topology: Topology) -> str:

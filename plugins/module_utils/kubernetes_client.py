@@ -512,6 +512,9 @@ class _Api:
 
     def _configuration(self, given: Mapping[str, Any]) -> Any:
         """Return the client's configuration: credentials from where the options say, each option laid over them."""
+        for option in ("ca_cert", "client_cert", "client_key"):
+            if option in given and not Path(str(given[option])).expanduser().is_file():
+                raise ActionFailed("kubeconfig", f"{option}: there is no file {given[option]}: give its path")
         configuration = self._dynamic.Configuration()
         self._load(configuration, given)
         for option, attribute in (
@@ -529,6 +532,7 @@ class _Api:
                 setattr(configuration, attribute, given[option])
         if "api_key" in given:
             configuration.api_key = {"authorization": "Bearer " + str(given["api_key"])}
+            configuration.refresh_api_key_hook = None
         if given.get("proxy_headers"):
             configuration.proxy_headers = self._dynamic.make_headers(
                 **{name: value for name, value in given["proxy_headers"].items() if value is not None}

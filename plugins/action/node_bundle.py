@@ -19,6 +19,7 @@ ARGUMENTS = {
     "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
     "files": {"type": "dict", "default": {}},
     "images": {"type": "list", "elements": "str", "default": []},
+    "unpack": {"type": "bool", "default": False},
     "mode": {"type": "str", "default": "0755"},
 }
 

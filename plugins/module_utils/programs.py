@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The only file that runs a node's programs.
+"""The only file that runs a node's or a build host's programs.
 
 This module util is private to the collection and imports the standard library only.
 """
@@ -10,9 +10,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
 
 #: Where they are; a user's session may lack the folders of administrators' programs.
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+#: How a program ended.
+Ended = subprocess.CompletedProcess[str]
 
 
 def run(
@@ -43,3 +49,13 @@ def run(
         timeout=timeout,
         pass_fds=keep,
     )
+
+
+@contextmanager
+def feeding(command: list[str], target: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Give what a program reads, while it writes into a file; raise if it fails."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=target) as process:
+        if process.stdin is not None:
+            yield process.stdin
+    if process.returncode:
+        raise OSError(f"{command[0]} ended with {process.returncode}")

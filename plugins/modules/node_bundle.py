@@ -34,6 +34,10 @@ options:
     type: list
     elements: str
     default: []
+  unpack:
+    description: Whether containerd unpacks images now. Otherwise it does at their first use, which takes longer.
+    type: bool
+    default: false
   mode:
     description: Mode of the files.
     type: str
@@ -51,7 +55,7 @@ attributes:
 extends_documentation_fragment:
   - dtf.cluster.host
 notes:
-  - Images are imported without being unpacked; containerd unpacks one at its first use.
+  - Without O(unpack) containerd unpacks an image at its first use.
 """
 
 EXAMPLES = r"""
@@ -177,7 +181,8 @@ class Share:
 
     def take_image(self, source: str, wanted: dict[str, str]) -> None:
         """Have containerd take an image's archive."""
-        ended = run([*CTR, "images", "import", "--no-unpack", wanted["incoming"]], timeout=600)
+        options = [] if self.module.params["unpack"] else ["--no-unpack"]
+        ended = run([*CTR, "images", "import", *options, wanted["incoming"]], timeout=600)
         if ended.returncode:
             raise ActionFailed(
                 "import_failed",
@@ -211,6 +216,7 @@ def main() -> None:
             "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
             "files": {"type": "dict", "default": {}},
             "images": {"type": "list", "elements": "str", "default": []},
+            "unpack": {"type": "bool", "default": False},
             "mode": {"type": "str", "default": "0755"},
             "content": {"type": "dict"},
         },

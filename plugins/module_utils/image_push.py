@@ -1,0 +1,155 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An image into a registry, over the OCI distribution protocol: only what it lacks.
+
+No builder pushes here: credentials stand on no command line and in no builder's file, an authority of one's own needs
+no place below /etc, and what is pushed is what an archive of the same image holds.
+
+This module util is private to the collection and imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import ssl
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.message import Message
+from http.client import HTTPException
+from pathlib import Path
+from typing import IO, Any
+
+from .errors import ActionFailed
+from .image_layout import MANIFEST_TYPE, Store
+
+_SHOWN_BYTES = 400
+
+
+@dataclass
+class Registry:
+    """A registry as the build host reaches it.
+
+    Attributes:
+        host: ``host`` or ``host:port``.
+        ca: file with the authorities it is trusted by; empty is the system's.
+        plain: whether it speaks HTTP.
+    """
+
+    host: str
+    ca: str = ""
+    plain: bool = False
+    username: str = ""
+    password: str = field(default="", repr=False)
+    timeout: float = 60.0
+    _authorization: str = field(default="", repr=False)
+
+    def has(self, repository: str, digest: str, tag: str) -> bool:
+        """Tell whether an image is there under a tag, with that digest."""
+        status, headers, _body = self._ask("HEAD", f"/v2/{repository}/manifests/{tag}", {"Accept": MANIFEST_TYPE})
+        if status not in (200, 404):
+            raise self._refused("could not be asked for an image", status, b"")
+        return status == 200 and headers.get("Docker-Content-Digest") == digest
+
+    def push(self, store: Store, record: Mapping[str, Any], repository: str, tag: str) -> list[str]:
+        """Bring an image there; return the digests of the layers that were sent."""
+        sent = [
+            layer["digest"] for layer in record["layers"] if self._send(repository, store.blob(layer["digest"]), layer)
+        ]
+        self._send(repository, store.blob(record["config"]["digest"]), record["config"])
+        manifest = store.blob(record["manifest"]["digest"]).read_bytes()
+        target = f"/v2/{repository}/manifests/{tag}"
+        status, headers, body = self._ask("PUT", target, {"Content-Type": MANIFEST_TYPE}, manifest)
+        if status != 201:
+            raise self._refused(f"refused the manifest of {repository}:{tag}", status, body)
+        found = headers.get("Docker-Content-Digest", record["manifest"]["digest"])
+        if found != record["manifest"]["digest"]:
+            raise ActionFailed("digest_differs", f"{self.host} calls the image {found}, not what was sent")
+        return sent
+
+    def _send(self, repository: str, path: Path, part: Mapping[str, Any]) -> bool:
+        """Bring a blob there unless it is; return whether it was sent."""
+        digest = part["digest"]
+        status, headers, body = self._ask("HEAD", f"/v2/{repository}/blobs/{digest}", {})
+        if status == 200:
+            return False
+        status, headers, body = self._ask("POST", f"/v2/{repository}/blobs/uploads/", {}, b"")
+        if status != 202 or "Location" not in headers:
+            raise self._refused(f"takes no blobs of {repository}", status, body)
+        place = urllib.parse.urljoin(self._root, headers["Location"])
+        separator = "&" if "?" in place else "?"
+        target = f"{place}{separator}{urllib.parse.urlencode({'digest': digest})}"
+        kind = {"Content-Type": "application/octet-stream", "Content-Length": str(part["size"])}
+        with path.open("rb") as content:
+            status, headers, body = self._ask("PUT", target, kind, content)
+        if status != 201:
+            raise self._refused(f"refused the blob {digest} of {repository}", status, body)
+        return True
+
+    @property
+    def _root(self) -> str:
+        return "{}://{}".format("http" if self.plain else "https", self.host)
+
+    def _ask(
+        self, method: str, target: str, headers: Mapping[str, str], data: bytes | IO[bytes] | None = None
+    ) -> tuple[int, Message, bytes]:
+        """Ask once, and once more when the registry says whom it wants to hear from."""
+        url = urllib.parse.urljoin(self._root, target)
+        for attempt in (1, 2):
+            if data is not None and not isinstance(data, bytes):
+                data.seek(0)
+            answer = self._request(method, url, headers, data)
+            if answer[0] != 401 or attempt == 2 or not self._authorize(answer[1]):
+                break
+        if answer[0] in (401, 403):
+            known = f"as {self.username}" if self.username else "without a name"
+            raise self._refused(f"does not let us in {known}", answer[0], answer[2])
+        return answer
+
+    def _request(
+        self, method: str, url: str, headers: Mapping[str, str], data: bytes | IO[bytes] | None
+    ) -> tuple[int, Message, bytes]:
+        known = {"Authorization": self._authorization} if self._authorization else {}
+        request = urllib.request.Request(url, data=data, method=method, headers={**headers, **known})  # noqa: S310
+        try:
+            with self._opener().open(request, timeout=self.timeout) as reply:
+                return reply.status, reply.headers, reply.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers, error.read()
+        except (urllib.error.URLError, HTTPException, OSError) as error:
+            reason = getattr(error, "reason", error)
+            advice = ""
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                advice = "; give the file of its certificate authority as registry.ca"
+            raise ActionFailed("registry_unreachable", f"registry {self.host}: {reason}{advice}") from error
+
+    def _opener(self) -> urllib.request.OpenerDirector:
+        context = ssl.create_default_context(cafile=self.ca or None)
+        return urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
+
+    def _authorize(self, headers: Message) -> bool:
+        """Take what the registry asks for; return whether it is worth asking again."""
+        scheme, _space, challenge = (headers.get("WWW-Authenticate") or "").partition(" ")
+        login = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+        if scheme.lower() == "basic":
+            self._authorization = f"Basic {login}"
+            return bool(self.username)
+        asked = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+        if scheme.lower() != "bearer" or not asked.get("realm"):
+            return False
+        query = urllib.parse.urlencode({name: asked[name] for name in ("service", "scope") if name in asked})
+        self._authorization = f"Basic {login}" if self.username else ""
+        status, _headers, body = self._request("GET", "{}?{}".format(asked["realm"], query), {}, None)
+        document = json.loads(body) if status == 200 else {}
+        token = document.get("token") or document.get("access_token") or ""
+        self._authorization = f"Bearer {token}"
+        return bool(token)
+
+    def _refused(self, what: str, status: int, body: bytes) -> ActionFailed:
+        said = body[:_SHOWN_BYTES].decode(errors="replace").strip()
+        return ActionFailed("registry_refused", f"registry {self.host} {what}: {status} {said}".strip(), status=status)

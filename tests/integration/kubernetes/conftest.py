@@ -1,0 +1,152 @@
+"""A cluster of the tests' own with everything that is asked of its API server written down, or one that is up already.
+
+``DTF_TEST_KUBECONFIG`` names the latter; what only the former can tell is then skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.dtf.cluster.plugins.module_utils.kubeadm_documents import AUDIT_LOG
+from ansible_collections.dtf.cluster.plugins.module_utils.kubernetes_client import Cluster
+
+ROOT = Path(__file__).resolve().parents[3]
+NAME = "kubernetes-test"
+SUBNET = "172.30.33.0/24"
+PACKAGE = "ansible_collections.dtf.cluster.plugins.modules"
+#: Making the cluster counts as part of the first test.
+FIRST_TEST_SECONDS = 900
+
+Document = dict[str, Any]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(FIRST_TEST_SECONDS))
+
+
+def run(*command: str, timeout: float = 600) -> str:
+    ended = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=timeout,
+    )
+    assert ended.returncode == 0, ended.stdout[-6000:]
+    return ended.stdout
+
+
+@pytest.fixture(scope="session")
+def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
+    """The inventory of three hosts that are a cluster, or nothing where a cluster is given."""
+    if os.environ.get("DTF_TEST_KUBECONFIG"):
+        yield None
+        return
+    inventory = tmp_path_factory.mktemp("lab") / "inventory"
+    lab = [sys.executable, str(ROOT / "tools" / "lab.py")]
+    named = [f"--name={NAME}", f"--inventory={inventory}"]
+    run(*lab, "up", *named, f"--subnet={SUBNET}", "--hosts=3", "--flavour=prepared")
+    try:
+        audit = {"kubeadm_audit_log": True, "kubeadm_audit_rules": [{"level": "Metadata"}]}
+        playbook = str(Path(sys.executable).parent / "ansible-playbook")
+        run(playbook, "-i", str(inventory), "playbooks/cluster.yml", "-e", json.dumps(audit))
+        yield inventory
+    finally:
+        run(*lab, "down", *named)
+
+
+def host_variables(inventory: Path) -> Document:
+    lab: Document = yaml.safe_load((inventory / "hosts.yml").read_text(encoding="utf-8"))["all"]["children"]["lab"]
+    return lab
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(laboratory: Path | None) -> Path:
+    """Credentials of the cluster's administrator."""
+    if laboratory is None:
+        return Path(os.environ["DTF_TEST_KUBECONFIG"])
+    return Path(host_variables(laboratory)["vars"]["ansible_ssh_private_key_file"]).with_name("kubeconfig")
+
+
+@pytest.fixture(scope="session")
+def audit(laboratory: Path | None) -> Callable[[], list[Document]]:
+    """Everything the API server was asked so far, as it wrote it down."""
+    if laboratory is None:
+        pytest.skip("only the tests' own cluster writes down what it is asked")
+    lab = host_variables(laboratory)
+    first = next(iter(lab["hosts"].values()))["ansible_host"]
+
+    def read() -> list[Document]:
+        options = shlex.split(lab["vars"]["ansible_ssh_args"])
+        lines = run("ssh", *options, f"{lab['vars']['ansible_user']}@{first}", "cat", AUDIT_LOG).splitlines()
+        return [json.loads(line) for line in lines]
+
+    return read
+
+
+class Controller:
+    """This machine as the one that Ansible runs on, with one namespace of the cluster for a test's own."""
+
+    def __init__(self, kubeconfig: Path, namespace: str, folder: Path) -> None:
+        self.kubeconfig = kubeconfig
+        self.namespace = namespace
+        self.cluster = Cluster({"kubeconfig": str(kubeconfig)})
+        self._arguments = folder / "arguments.json"
+
+    def module(self, module: str, check: bool = False, **arguments: object) -> Document:
+        """Run a module as Ansible does, one process each; a failed one has ``failed`` set."""
+        given = {"kubeconfig": str(self.kubeconfig), "runtime": "kubernetes", **arguments}
+        told = {**given, "_ansible_check_mode": check, "_ansible_diff": True}
+        self._arguments.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": told}), encoding="utf-8")
+        ended = subprocess.run(
+            [sys.executable, "-m", f"{PACKAGE}.{module}", str(self._arguments)],
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "collections")},
+        )
+        assert ended.stdout, ended.stderr
+        result: Document = json.loads(ended.stdout)
+        return result
+
+    def kubectl(self, *words: str, documents: list[Document] | None = None) -> str:
+        """Run the real thing."""
+        given = None if documents is None else yaml.safe_dump_all(documents)
+        command = [
+            str(ROOT / "build/bundle/bin/kubectl"),
+            f"--kubeconfig={self.kubeconfig}",
+            "-n",
+            self.namespace,
+            *words,
+        ]
+        ended = subprocess.run(command, input=given, capture_output=True, text=True, timeout=120, check=False)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+
+@pytest.fixture
+def controller(kubeconfig: Path, tmp_path: Path) -> Iterator[Controller]:
+    """A controller with a namespace that is there for one test."""
+    name = f"dtf-test-{uuid.uuid4().hex[:8]}"
+    own = Controller(kubeconfig, name, tmp_path)
+    own.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield own
+    own.cluster.delete("Namespace", name)

@@ -220,14 +220,15 @@ class Store:
         partial.replace(target)
         return hashing.sha256
 
-    def forget(self, kept: int) -> None:
-        """Remove all but the images used last, and every blob that none of them has."""
+    def forget(self, kept: int) -> list[str]:
+        """Remove all but the images used last, and every blob that none of them has; return the tags that are gone."""
         images = sorted((self.folder / "images").glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
         needed = set()
         for path in images[:kept]:
             record = _read(path) or {"layers": []}
             parts = [record.get("manifest"), record.get("config"), *record["layers"]]
             needed |= {part["digest"].partition(":")[2] for part in parts if part}
+        gone = {path.stem.rpartition("-")[0] for path in images[kept:]}
         for path in images[kept:]:
             path.unlink()
         for note in (self.folder / "layers").glob("*.json"):
@@ -238,6 +239,7 @@ class Store:
             # What is being written is nobody's yet.
             if path.name not in needed and path.stat().st_mtime < an_hour_ago:
                 path.unlink()
+        return sorted(gone - {path.stem.rpartition("-")[0] for path in images[:kept]})
 
 
 def configuration(found: Mapping[str, Any], layers: list[dict[str, Any]]) -> dict[str, Any]:

@@ -317,7 +317,7 @@ class Image:
         """Build the image and keep its layers."""
         if self.archive is not None:
             self.builder.load(self.archive)
-        name = f"localhost/dtf-trainer:{tag}"
+        name = local_name(tag)
         self.store.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.store.folder, prefix=".tmp-") as scratch:
             context = Path(scratch) / "context"
@@ -326,7 +326,8 @@ class Image:
             saved = Path(scratch) / "saved.tar"
             self.builder.save(name, saved)
             record = self.store.keep(tag, self.compression, saved)
-        self.store.forget(KEPT)
+        for old in self.store.forget(KEPT):
+            self.builder.remove(local_name(old))
         return record
 
     def registry(self) -> Registry:
@@ -371,6 +372,11 @@ class Image:
         }
         document = {"schema": "dtf.bundle/1", "architecture": record["architecture"], "artifacts": [artifact]}
         write(folder / "manifest.json", json.dumps(document, indent=2) + "\n")
+
+
+def local_name(tag: str) -> str:
+    """Return what an image is called on the build host."""
+    return f"localhost/dtf-trainer:{tag}"
 
 
 def named(archive: Path) -> str:

@@ -73,7 +73,8 @@ def packages(source: Path, target: Path) -> None:
     for name, group in (("large", large), ("small", small)):
         folder = target / name / SITE
         folder.mkdir(parents=True)
-        install(installer, group, folder)
+        if group:
+            install(installer, group, folder)
         prune(folder)
         for library in folder.rglob("*.so*"):
             strip(library)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ansible_collections.dtf.cluster.plugins.module_utils.errors import ActionFailed
 from ansible_collections.dtf.cluster.plugins.module_utils.kube_labels import (
@@ -168,8 +169,6 @@ ROLE = Path(__file__).resolve().parents[3] / "docs" / "kubernetes.md"
 
 
 def test_the_role_in_the_documentation_is_enough(controller: Controller) -> None:
-    import yaml
-
     text = ROLE.read_text(encoding="utf-8")
     block = next(part.split("```")[0] for part in text.split("```yaml\n") if part.startswith("apiVersion: rbac"))
     role = yaml.safe_load(block)

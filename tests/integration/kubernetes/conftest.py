@@ -62,8 +62,8 @@ def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None
     inventory = tmp_path_factory.mktemp("lab") / "inventory"
     lab = [sys.executable, str(ROOT / "tools" / "lab.py")]
     named = [f"--name={NAME}", f"--inventory={inventory}"]
-    run(*lab, "up", *named, f"--subnet={SUBNET}", "--hosts=3", "--flavour=prepared")
     try:
+        run(*lab, "up", *named, f"--subnet={SUBNET}", "--hosts=3", "--flavour=prepared")
         audit = {"kubeadm_audit_log": True, "kubeadm_audit_rules": [{"level": "Metadata"}]}
         playbook = str(Path(sys.executable).parent / "ansible-playbook")
         run(playbook, "-i", str(inventory), "playbooks/cluster.yml", "-e", json.dumps(audit))

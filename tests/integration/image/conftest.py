@@ -1,0 +1,117 @@
+"""Plays on this machine, a registry of the bundle's, and a builder that works."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+from laboratory import machine
+from laboratory.store import Store, default_folder
+
+ROOT = Path(__file__).resolve().parents[3]
+BUNDLE = ROOT / "build" / "bundle"
+REQUIREMENTS = ROOT / "trainer" / "requirements.txt"
+#: Kept between runs: fetching takes a network, and the large layers take time.
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dtf"
+
+
+@dataclass(frozen=True)
+class Played:
+    """How a play ended: what its last task answered, and how many tasks changed something."""
+
+    code: int
+    answer: dict[str, Any]
+    changed: int
+    printed: str
+
+
+def play(folder: Path, content: dict[str, Any], *options: str, **variables: Any) -> Played:
+    """Run a play on this machine."""
+    playbook = folder / "play.yml"
+    host = {"hosts": "localhost", "connection": "local", "gather_facts": False}
+    python = {"vars": {"ansible_python_interpreter": sys.executable}}
+    playbook.write_text(json.dumps([{**host, **python, **content}]), encoding="utf-8")
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "-e", json.dumps(variables)]
+    settings = {
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+        "ANSIBLE_FORCE_COLOR": "0",
+        "ANSIBLE_VERBOSITY": "1",
+        "LC_ALL": "C.UTF-8",
+    }
+    done = subprocess.run(
+        [*command, *options, str(playbook)],
+        cwd=ROOT,
+        env={**os.environ, **settings},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    marks = ("ok: [", "changed: [", "fatal: [")
+    ends = [line for line in done.stdout.splitlines() if line.startswith(marks) and "=> {" in line]
+    assert ends, done.stdout + done.stderr
+    start = done.stdout.rindex(ends[-1]) + ends[-1].index("=> {") + 3
+    answer, _end = json.JSONDecoder().raw_decode(done.stdout, start)
+    changed = int(done.stdout.rpartition("changed=")[2].split()[0])
+    return Played(done.returncode, answer, changed, done.stdout + done.stderr)
+
+
+@pytest.fixture(scope="session")
+def docker() -> str:
+    """Docker, with an engine that answers: one of the laboratory's if none runs."""
+    machine.install(["docker", "dockerd", "iptables"], print)
+    if not machine.engine_answers():
+        kept = Store(default_folder())
+        machine.start_engine(kept.engine_pid, kept.engine_log)
+    return "docker"
+
+
+@pytest.fixture(params=["docker", "buildah"])
+def builder(request: pytest.FixtureRequest, docker: str) -> str:
+    """Each builder that is here."""
+    if shutil.which(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    return str(request.param) if request.param != docker else docker
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """A registry of the bundle's on this machine, without TLS."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{probe.getsockname()[1]}"
+    settings = {"version": 0.1, "storage": {"filesystem": {"rootdirectory": str(tmp_path / "registry")}}}
+    path = tmp_path / "registry.yml"
+    path.write_text(json.dumps({**settings, "http": {"addr": host}}), encoding="utf-8")
+    command = [str(BUNDLE / "bin" / "registry"), "serve", str(path)]
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            wait_for(host, process, tmp_path / "log")
+            yield host
+        finally:
+            process.terminate()
+
+
+def wait_for(host: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until a registry answers."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            urlopen(f"http://{host}/v2/", timeout=5).close()
+        except OSError:
+            assert process.poll() is None, log.read_text(encoding="utf-8")
+            assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
+            time.sleep(0.1)
+        else:
+            return

@@ -36,6 +36,8 @@ class CountingProxy(ThreadingHTTPServer):
             self.context.load_cert_chain(certificate)
         #: Method and what it was about, without names.
         self.requests: Counter[str] = Counter()
+        #: Requests that ask the server to store something.
+        self.stored: list[str] = []
 
     @property
     def address(self) -> str:
@@ -49,6 +51,8 @@ class _Handler(BaseHTTPRequestHandler):
     def hand_on(self) -> None:
         self.server.requests[f"{self.command} {urlsplit(self.path).path}"] += 1
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.command != "GET" and "dryRun=All" not in self.path and b'"dryRun": ["All"]' not in body:
+            self.server.stored.append(self.requestline)
         dropped = ("host", "authorization", "connection", "accept-encoding")
         headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
         there = self.server.upstream

@@ -277,6 +277,27 @@ def test_what_the_server_writes_down(controller: Controller, audit: Callable[[],
     assert counts[0] == counts[1] == (23, 42)
 
 
+def test_check_mode_asks_for_nothing_to_be_stored(controller: Controller) -> None:
+    """As a proxy sees it, for each way a topology can change."""
+    topology(controller)
+    kubernetes = {"namespace": controller.namespace}
+    with counting(controller.kubeconfig) as proxy:
+        reached = {"host": proxy.address}
+        changes = (
+            topology(controller, True, workers={"replicas": 5}, **reached),
+            topology(controller, True, lifecycle={"restart_limit": 1}, **reached),
+            *(
+                controller.module("topology", True, name="demo", state=state, kubernetes=kubernetes, **reached)
+                for state in ("stopped", "absent")
+            ),
+        )
+    assert [result["plan"]["action"] for result in changes] == ["reroll", "update", "stop", "remove"]
+    tried = Counter(request.split()[0] for request in proxy.requests.elements())
+    assert tried["PATCH"] > 11
+    assert tried["DELETE"] >= 6
+    assert proxy.stored == []
+
+
 @pytest.fixture
 def idle(controller: Controller) -> Document:
     """What makes pods run that do nothing and end when asked: the image that every node has."""

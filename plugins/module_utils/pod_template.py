@@ -259,7 +259,8 @@ def _placement(kubernetes: Kubernetes, entry: TaskSet, labels: Mapping[str, str]
         term = {"labelSelector": {"matchLabels": instance}, "topologyKey": _HOSTNAME}
         wish = [{"weight": 100, "podAffinityTerm": term}]
         together = {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": wish}}
-        return {"affinity": together, **_spread("ScheduleAnyway", None)}
+        nobody = {"matchLabels": instance, "matchExpressions": [{"key": LABEL_COMPONENT, "operator": "DoesNotExist"}]}
+        return {"affinity": together, **_spread("ScheduleAnyway", nobody)}
     if strategy == "nodes":
         named = [{"key": _HOSTNAME, "operator": "In", "values": list(kubernetes.placement.nodes)}]
         terms = {"nodeSelectorTerms": [{"matchExpressions": named}]}
@@ -268,16 +269,15 @@ def _placement(kubernetes: Kubernetes, entry: TaskSet, labels: Mapping[str, str]
     return {}
 
 
-def _spread(when_unsatisfiable: str, selector: Mapping[str, object] | None) -> dict[str, object]:
-    constraint: dict[str, object] = {
+def _spread(when_unsatisfiable: str, selector: Mapping[str, object]) -> dict[str, object]:
+    constraint = {
         "maxSkew": 1,
         "topologyKey": _HOSTNAME,
         "whenUnsatisfiable": when_unsatisfiable,
         # A control plane that takes no pods is no node that has too few of them.
         "nodeTaintsPolicy": "Honor",
+        "labelSelector": selector,
     }
-    if selector is not None:
-        constraint["labelSelector"] = selector
     return {"topologySpreadConstraints": [constraint]}
 
 

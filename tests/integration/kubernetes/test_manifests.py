@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +113,57 @@ def test_the_namespace_refuses_what_is_not_restricted(kubectl: Kubectl) -> None:
     refused = kubectl.dry_run(pods_of(objects(loose, RUN)))
     assert refused.returncode != 0
     assert "violates PodSecurity" in refused.stderr
+
+
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "spread": {"strategy": "spread"},
+    "pack": {"strategy": "pack"},
+    "nodes": {"strategy": "nodes", "nodes": 1},
+    "none": {"strategy": "none"},
+}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_scheduler_places_tasks_as_they_are_wanted(kubectl: Kubectl, strategy: str) -> None:
+    """Nothing has to run for it: a pod is placed before its image is looked for."""
+    nodes = json.loads(kubectl("get", "nodes", "-o", "json").stdout)["items"]
+    free = [node["metadata"]["name"] for node in nodes if not node["spec"].get("taints")]
+    placement = dict(STRATEGIES[strategy])
+    if strategy == "nodes":
+        placement["nodes"] = free[:1]
+    small = {"memory_mb": 1, "resources": {"requests": {"cpu": "1m"}}}
+    kubernetes = {"image": "nowhere.invalid/image:1", "placement": placement}
+    ps, workers = {**small, "replicas": 2}, {**small, "replicas": 4}
+    documents = objects(topology(strategy, ps=ps, workers=workers, kubernetes=kubernetes), RUN)
+    applied = kubectl("apply", "--server-side", "--field-manager=dtf.cluster", "-f-", documents=documents)
+    assert (applied.returncode, applied.stderr) == (0, "")
+    try:
+        placed = scheduled(kubectl, strategy, count=6)
+    finally:
+        kubectl("delete", "--wait=false", "--ignore-not-found", "-f-", documents=documents)
+    if strategy == "spread":
+        assert sorted(placed.values()) == sorted(6 // len(free) for _ in free)
+    elif strategy == "pack":
+        assert list(placed.values()) == [6]
+    elif strategy == "nodes":
+        assert placed == {free[0]: 6}
+    else:
+        assert sum(placed.values()) == 6
+
+
+def scheduled(kubectl: Kubectl, name: str, count: int) -> Counter[str]:
+    """Return node → pods, when all have one."""
+    deadline = time.monotonic() + 60
+    selector = f"app.kubernetes.io/instance={name}"
+    found: list[str] = []
+    while time.monotonic() < deadline:
+        pods = json.loads(kubectl("get", "pods", "-n", NAMESPACE, "-l", selector, "-o", "json").stdout)["items"]
+        found = [pod["spec"]["nodeName"] for pod in pods if pod["spec"].get("nodeName")]
+        if len(found) == count:
+            break
+        time.sleep(0.3)
+    assert len(found) == count
+    return Counter(found)
 
 
 def test_the_server_merges_by_the_same_keys(kubectl: Kubectl) -> None:

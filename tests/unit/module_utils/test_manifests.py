@@ -348,7 +348,8 @@ def test_each_strategy_of_placement() -> None:
     assert (spread["whenUnsatisfiable"], spread["nodeTaintsPolicy"]) == ("ScheduleAnyway", "Honor")
     assert spread["labelSelector"]["matchExpressions"][0]["values"] == ["chief", "worker"]
     packed = placed(strategy="pack")
-    assert "labelSelector" not in packed["topologySpreadConstraints"][0]
+    nobody = packed["topologySpreadConstraints"][0]["labelSelector"]["matchExpressions"]
+    assert nobody == [{"key": "app.kubernetes.io/component", "operator": "DoesNotExist"}]
     (wish,) = packed["affinity"]["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
     assert "app.kubernetes.io/component" not in wish["podAffinityTerm"]["labelSelector"]["matchLabels"]
     named = placed(strategy="nodes", nodes=["b", "a"])

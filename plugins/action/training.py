@@ -25,14 +25,21 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as ansible_version
 
-from ..module_utils.arguments import IDENTITY_ARGS, WAIT_ARGS
+from ..module_utils.arguments import IDENTITY_ARGS, PLACE_ARGS, WAIT_ARGS
+from ..module_utils.arguments_kubernetes import CONNECTION_ARGS, connection
+from ..module_utils.errors import ActionFailed, InvalidInput
 from ..module_utils.hosts import tasks
+from ..module_utils.kube_state import observed
+from ..module_utils.kube_topology import observe
+from ..module_utils.kubernetes_client import Cluster
 from ..module_utils.progress import progress_line
 from ..module_utils.run_document import HostPart, run_document
 from ..module_utils.spec import Topology
+from ..module_utils.spec_kubernetes import namespace_of
 from ..module_utils.status import HostState
 from ..module_utils.waiter import wait
 from ..plugin_utils.collection_version import collection_version
+from ..plugin_utils.kube_run import KubeRun, Moment
 from ..plugin_utils.progress_display import ProgressDisplay, controller_has_terminal
 from ..plugin_utils.run_results import RunResults
 from ..plugin_utils.run_watch import Look, RunWatch
@@ -68,8 +75,12 @@ class ActionModule(ActionBase):
         """Wait, gather, return ``{changed, run, path, topology, duration}``."""
         super().run(tmp, task_vars)
         self._vars = task_vars or {}
-        _validation, self._options = self.validate_argument_spec({**IDENTITY_ARGS, **WAIT_ARGS})
+        arguments = {**CONNECTION_ARGS, **IDENTITY_ARGS, **PLACE_ARGS, **WAIT_ARGS}
+        _validation, self._options = self.validate_argument_spec(arguments)
         begin = time.monotonic()
+        if self._options["runtime"] == "kubernetes":
+            return self._in_cluster(begin)
+        self._options = {name: self._options[name] for name in (*IDENTITY_ARGS, *WAIT_ARGS)}
         found = self._call("look")
         state = HostState.from_dict(found["topology"])
         if state.run_id is None or state.spec is None:
@@ -84,6 +95,68 @@ class ActionModule(ActionBase):
         self._refuse_impossible(topology)
         document, state = self._wait_and_gather(topology, state, str(found["run_dir"]), results)
         return self._answer(document, results, state, begin, changed=True)
+
+    def _in_cluster(self, begin: float) -> Document:
+        """Wait for a run of pods, from the controller; the host that the play is on is not asked."""
+        try:
+            return self._wait_in_cluster(Cluster(connection(self._options)), begin)
+        except (ActionFailed, InvalidInput) as error:
+            raise AnsibleActionFail(str(error), result={"failure": error.as_failure()}) from error
+
+    def _wait_in_cluster(self, cluster: Cluster, begin: float) -> Document:
+        name, namespace = self._options["name"], namespace_of(self._options["kubernetes"])
+        state = observed(observe(cluster, name, namespace))
+        if state.run_id is None or state.spec is None:
+            if self._task.check_mode:
+                return self._answer(None, None, state, begin, changed=False)
+            raise AnsibleActionFail(f"topology {name!r} does not exist in namespace {namespace}: apply it first")
+        results = RunResults(self._options["results_dir"], state.run_id)
+        document = results.document()
+        if document is not None or self._task.check_mode:
+            return self._answer(document, results, state, begin, changed=False)
+        topology = Topology.from_params(state.spec)
+        run = KubeRun(cluster, topology, state.run_id)
+        try:
+            with _interruptible():
+                moment, elapsed, over = run.wait(
+                    self._pod_progress(topology, run), self._options["wait_timeout"] or None
+                )
+                if not over:
+                    raise AnsibleActionFail(self._still_running(topology, elapsed, _pod_line(topology, run, moment)))
+                versions = {"ansible": ansible_version, "collection": collection_version()}
+                document = run.gather(moment, results, versions)
+                run.conclude(moment)
+        except Interrupted:
+            self._display.display(
+                f"{name}: no longer waited for; the training goes on. Run the playbook again to wait for it, or stop it "
+                "with topology_paused=true"
+            )
+            os._exit(1)
+        finally:
+            run.close()
+        return self._answer(document, results, moment.state, begin, changed=True)
+
+    def _pod_progress(self, topology: Topology, run: KubeRun) -> Callable[[Moment], None]:
+        display = ProgressDisplay(
+            self._options["progress"],
+            self._display.display,
+            time.monotonic,
+            controller_has_terminal(),
+            topology.name + ": ",
+        )
+
+        def show(moment: Moment) -> None:
+            display.update(_pod_line(topology, run, moment))
+            if moment.over:
+                display.close()
+
+        return show
+
+    def _still_running(self, topology: Topology, elapsed: float, last_seen: str) -> str:
+        return (
+            f"topology {topology.name!r}: not finished after {elapsed:g} s, the wait_timeout; last seen: {last_seen}. "
+            "The training goes on; wait again, or stop it with state=stopped"
+        )
 
     def _wait_and_gather(
         self, topology: Topology, state: HostState, run_dir: str, results: RunResults
@@ -132,10 +205,7 @@ class ActionModule(ActionBase):
         display.close()
         if not outcome.satisfied:
             last_seen = progress_line(watch.events, outcome.seen.look.tasks, task_count, target_step)
-            raise AnsibleActionFail(
-                f"topology {topology.name!r}: not finished after {outcome.elapsed:g} s, the wait_timeout; last seen: "
-                f"{last_seen}. The training goes on; wait again, or stop it with state=stopped"
-            )
+            raise AnsibleActionFail(self._still_running(topology, outcome.elapsed, last_seen))
         if not outcome.seen.look.finished and outcome.seen.look.reached:
             self._stop()
 
@@ -312,9 +382,25 @@ def _failure_message(document: Document, path: object) -> str:
             document["run_id"], document["name"], document["state"], cause["message"]
         )
     ]
+    if cause.get("object"):
+        lines.append("look at: {}".format(cause["object"]))
+    if cause.get("next_step"):
+        lines.append("next step: {}".format(cause["next_step"]))
     if cause["log_tail"]:
         lines += ["last lines of {}:".format(cause["task"])] + ["  | " + line for line in cause["log_tail"]]
     return "\n".join([*lines, f"all of it: {path}"])
+
+
+def _pod_line(topology: Topology, run: KubeRun, moment: Moment) -> str:
+    """Return progress in a line: that of the training, or what its pods wait for before it begins."""
+    chief = run.logs.events("worker-0")
+    line = progress_line(chief, moment.state.tasks, len(tasks(topology)), topology.training.steps)
+    if not chief:
+        waiting = sorted({str(task["reason"]) for task in moment.state.tasks if task.get("reason")})
+        line = (", ".join(waiting) or "waiting for pods") + line[line.index(" · ") :]
+    if run.silent > 1:
+        line += f" · the API server has not answered for {run.silent:.0f} s"
+    return line
 
 
 def _now() -> dict[str, float]:

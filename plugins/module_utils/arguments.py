@@ -37,6 +37,12 @@ IDENTITY_ARGS: dict[str, object] = {
     "host": {"type": "str"},
 }
 
+#: Where a topology's tasks are, for who only looks at them.
+PLACE_ARGS: dict[str, object] = {
+    "runtime": {"type": "str", "default": "process", "choices": list(RUNTIMES)},
+    "kubernetes": {"type": "dict"},
+}
+
 #: How a run is waited for; read on the controller by the action plugin.
 WAIT_ARGS: dict[str, object] = {
     "results_dir": {"type": "str", "default": "results"},

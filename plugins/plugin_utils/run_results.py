@@ -7,6 +7,7 @@
 
     <results_dir>/<run_id>/
         run.json  events.jsonl  logs/  checkpoint/  export/  summaries/
+        objects.json            of pods: what Kubernetes said of them in the end
         .hosts/<host>.json      what one host's waiting action tells the others; gone when run.json is there
 
 This plugin util is private to the collection.
@@ -24,6 +25,8 @@ from ..module_utils.events import Event, parse
 from ..module_utils.hosts import Task
 from ..module_utils.supervisor import write_json
 from ..module_utils.topology_directory import CHECKPOINT
+
+OBJECTS = "objects.json"
 
 
 class RunResults:
@@ -82,6 +85,18 @@ class RunResults:
         path = self.path / "logs" / (task.name + ".log")
         return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
 
+    def write_logs(self, logs: Mapping[str, Sequence[str]]) -> None:
+        """Write the log of each task, by the task's name."""
+        folder = self.path / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, lines in logs.items():
+            (folder / f"{name}.log").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
+    def write_objects(self, objects: Mapping[str, object]) -> None:
+        """Write the objects of a run of pods as they were in the end."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / OBJECTS).write_text(json.dumps(objects, indent=2) + "\n", encoding="utf-8")
+
     def logs(self, tasks: Sequence[Task]) -> dict[str, list[str]]:
         """Return the lines of each task's log, by the task's name."""
         return {task.name: self.log_lines(task) for task in tasks}
@@ -102,6 +117,10 @@ class RunResults:
             "export": "export" if (self.path / "export" / "saved_model.pb").is_file() else None,
             "checkpoint": CHECKPOINT if (self.path / CHECKPOINT).is_file() else None,
         }
+
+    def artifacts_of_pods(self, logs: Mapping[str, Sequence[str]]) -> dict[str, object]:
+        """Return the relative paths of what was kept of pods, whose model and checkpoint stay on their volume."""
+        return {**self.artifacts(logs), "objects": OBJECTS}
 
 
 def _read(path: Path) -> dict[str, object] | None:

@@ -122,7 +122,8 @@ class ActionModule(ActionBase):
                     self._pod_progress(topology, run), self._options["wait_timeout"] or None
                 )
                 if not over:
-                    raise AnsibleActionFail(self._still_running(topology, elapsed, _pod_line(topology, run, moment)))
+                    last_seen = _pod_line(topology, run, moment)
+                    raise AnsibleActionFail(self._still_running(topology, elapsed, last_seen))
                 versions = {"ansible": ansible_version, "collection": collection_version()}
                 document = run.gather(moment, results, versions)
                 run.conclude(moment)

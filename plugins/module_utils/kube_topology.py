@@ -199,6 +199,9 @@ def _new_run(resumes: str | None, older: Sequence[str]) -> PodRun:
 def _repair(plan: drift.Plan, wanted: Sequence[dict[str, Any]], live: Live) -> tuple[drift.Plan, list[dict[str, Any]]]:
     """Return what has to be applied of a run that stays: what somebody else changed, and a spec that is only tuned."""
     around = [entry for entry in wanted if entry["kind"] not in SET_KINDS]
+    if live.config_map is not None and not plan.changes and memory(live.config_map).outcome is not None:
+        # Whoever saw the end took them away: what idles or is gone must not keep a node from being drained.
+        around = [entry for entry in around if entry["kind"] != "PodDisruptionBudget"]
     for entry in around:
         if entry["kind"] == "ConfigMap" and live.config_map is not None:
             # Whoever waited has marked the run as done; that is no business of the spec.

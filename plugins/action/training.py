@@ -129,8 +129,8 @@ class ActionModule(ActionBase):
                 run.conclude(moment)
         except Interrupted:
             self._display.display(
-                f"{name}: no longer waited for; the training goes on. Run the playbook again to wait for it, or stop it "
-                "with topology_paused=true"
+                f"{name}: no longer waited for; the training goes on. Run the playbook again to wait for it, or stop "
+                "it with topology_paused=true"
             )
             os._exit(1)
         finally:

@@ -31,6 +31,7 @@ _PACKAGES = {
 }
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _CGROUPS = Path("/sys/fs/cgroup")
+SETTINGS = Path("/proc/sys")
 
 Say = Callable[[str], None]
 
@@ -139,6 +140,20 @@ def remove_blackhole(cidr: str) -> None:
     """Take that back; it may be gone already."""
     if json.loads(run("ip", "-json", "-4", "route", "show", "type", "blackhole", "exact", cidr) or "[]"):
         run("ip", "route", "delete", "blackhole", cidr)
+
+
+def setting(name: str) -> str:
+    """Return a kernel setting of this machine."""
+    return (SETTINGS / name.replace(".", "/")).read_text(encoding="ascii").strip()
+
+
+def set_setting(name: str, value: str) -> bool:
+    """Change a kernel setting of this machine; tell whether the machine allows that."""
+    try:
+        (SETTINGS / name.replace(".", "/")).write_text(value, encoding="ascii")
+    except OSError:
+        return False
+    return True
 
 
 def engine_answers() -> bool:

@@ -85,15 +85,32 @@ class Store:
 
     def blackholes(self) -> list[str]:
         """Return the ranges for which we added a blackhole route."""
-        if not self._machine.exists():
-            return []
-        ranges: list[str] = json.loads(self._machine.read_text(encoding="utf-8"))["blackholes"]
+        ranges: list[str] = self._changed_here().get("blackholes", [])
         return ranges
 
     def keep_blackholes(self, ranges: list[str]) -> None:
         """Remember the ranges for which we added a blackhole route."""
-        if ranges:
-            write(self._machine, json.dumps({"blackholes": ranges}) + "\n")
+        self._keep_changed(blackholes=ranges or None)
+
+    def settings(self) -> dict[str, str]:
+        """Return the kernel settings that we changed, as they were before."""
+        former: dict[str, str] = self._changed_here().get("settings", {})
+        return former
+
+    def keep_settings(self, former: dict[str, str]) -> None:
+        """Remember the kernel settings that we changed, as they were before."""
+        self._keep_changed(settings=former or None)
+
+    def _changed_here(self) -> dict[str, Any]:
+        if not self._machine.exists():
+            return {}
+        known: dict[str, Any] = json.loads(self._machine.read_text(encoding="utf-8"))
+        return known
+
+    def _keep_changed(self, **entries: Any) -> None:
+        known = {name: entry for name, entry in {**self._changed_here(), **entries}.items() if entry is not None}
+        if known:
+            write(self._machine, json.dumps(known) + "\n")
         else:
             self._machine.unlink(missing_ok=True)
 

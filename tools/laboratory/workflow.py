@@ -17,6 +17,9 @@ from .problems import LabProblem, refuse
 from .spec import Host, LabSpec, changed, merged, name_problems, overlaps, problems, routes
 
 _FILES = Path(__file__).with_name("files")
+# What all hosts of a machine share, with what a dozen of them need: systemd, the kubelet and containerd of each watch
+# files. With the usual 128 instances the sixth host's services begin to fail.
+ROOM = {"fs.inotify.max_user_instances": 4096, "fs.inotify.max_user_watches": 524288}
 # Several hosts start at once, but each start is work for the engine.
 _AT_ONCE = 4
 
@@ -128,6 +131,7 @@ class Laboratory:
         self._start_engine()
         image = self._image(spec.flavour)
         self._separate(spec)
+        self._make_room()
         self._kept.keep(spec)
         self._network(spec)
         self._start_missing(spec, image)
@@ -242,6 +246,16 @@ class Laboratory:
             if machine.add_blackhole(cidr) and cidr not in kept:
                 kept.append(cidr)
                 self._kept.keep_blackholes(kept)
+
+    def _make_room(self) -> None:
+        """Let the hosts have what they share: to the kernel all of their services are of one user."""
+        former = self._kept.settings()
+        for name, least in ROOM.items():
+            now = machine.setting(name)
+            if int(now) >= least or not machine.set_setting(name, str(least)):
+                continue
+            former.setdefault(name, now)
+            self._kept.keep_settings(former)
 
     def _network(self, spec: LabSpec) -> None:
         if spec.name not in self._names("network", spec.name):
@@ -385,6 +399,9 @@ class Laboratory:
         for cidr in self._kept.blackholes():
             machine.remove_blackhole(cidr)
         self._kept.keep_blackholes([])
+        for name, before in self._kept.settings().items():
+            machine.set_setting(name, before)
+        self._kept.keep_settings({})
         if not answers or machine.our_engine(self._kept.engine_pid) is None:
             return
         if busy := docker("container", "ls", "--format", "{{.Names}}").split():

@@ -50,3 +50,16 @@ def test_routes_that_we_added_are_remembered_until_they_are_gone(tmp_path: Path)
     assert Store(tmp_path).blackholes() == ["10.96.0.0/12"]
     kept.keep_blackholes([])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_that_we_changed_are_remembered_beside_routes(tmp_path: Path) -> None:
+    kept = Store(tmp_path)
+    assert kept.settings() == {}
+    kept.keep_blackholes(["10.96.0.0/12"])
+    kept.keep_settings({"fs.inotify.max_user_instances": "128"})
+    again = Store(tmp_path)
+    assert (again.blackholes(), again.settings()) == (["10.96.0.0/12"], {"fs.inotify.max_user_instances": "128"})
+    kept.keep_blackholes([])
+    assert Store(tmp_path).settings() == {"fs.inotify.max_user_instances": "128"}
+    kept.keep_settings({})
+    assert list(tmp_path.iterdir()) == []

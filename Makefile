@@ -133,6 +133,10 @@ molecule: test-bundle ## every scenario of molecule: clusters made, looked at, c
 bench-cluster: test-bundle ## measure the cluster's playbook against kubeadm by hand, and with 1, 3, 6 and 9 hosts
 	$(BIN)/python tools/bench_cluster.py
 
+.PHONY: bench-kubernetes
+bench-kubernetes: $(DEV) ## measure a training of pods against kubectl and processes (INVENTORY=inventories/lab)
+	$(BIN)/python tools/bench_kubernetes.py $(or $(INVENTORY),inventories/lab)
+
 .PHONY: install-check
 install-check: $(RUN) ## build the artifact, install it in an empty place and use it from there
 	$(BIN)/python tools/install_check.py

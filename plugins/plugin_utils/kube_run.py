@@ -195,20 +195,24 @@ class KubeRun:
         return Moment(observed(live), None, pods, phase, _own_cause("removed", text) if phase == "failed" else None)
 
     def _said_done(self) -> bool:
-        """Whether all tasks have said that they are done; where pods stay, nothing else tells."""
-        if self._backend != "statefulset":
-            return False
+        """Whether the tasks have said that they are done.
+
+        Of a Job that is told seconds later by the kubelet and the Job's controller. Of a StatefulSet, whose pods stay,
+        nothing else tells; there a task that does not come back to say so is not waited for.
+        """
         done = {
             task.name
             for task in tasks(self._topology)
             if (event := last(of_task(self.logs.events(task.name), task.role, task.index), "finished")) is not None
             and event.number("exit_code") == 0
         }
-        if "worker-0" not in done:
+        if len(done) == len(tasks(self._topology)):
+            return True
+        if self._backend != "statefulset" or "worker-0" not in done:
             return False
         now = time.monotonic()
         self._chief_done = self._chief_done or now
-        return len(done) == len(tasks(self._topology)) or now - self._chief_done > FAREWELL_SECONDS
+        return now - self._chief_done > FAREWELL_SECONDS
 
     @property
     def _backend(self) -> str:

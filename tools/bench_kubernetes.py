@@ -114,9 +114,7 @@ class Bench:
 
 def compare_runtimes(inventory: Path, repeats: int, folder: Path) -> None:
     """Measure the same cells in processes and in pods, on the same hosts, one runtime after the other and back."""
-    print(
-        "\n| runtime, workers | train s | steps/s | created to t0 s | wall s | runs |\n| --- | --- | --- | --- | --- | --- |"
-    )
+    print("\n| runtime, workers | train s | steps/s | created to t0 s | wall s | runs |\n|" + " --- |" * 6)
     for runtime in ("process", "kubernetes"):
         words = [str(PLAYBOOK), "-i", str(inventory), "playbooks/benchmark.yml", "-e", f"runtime={runtime}"]
         words += [

@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         _validation, options = self.validate_argument_spec(ARGUMENTS)
         if options["state"] == "absent":
-            return self._on_the_node({"state": "absent"}, task_vars)
+            return self._on_the_node({"state": "absent", "files": options["files"]}, task_vars)
         bundle = Path(options["bundle"] or "")
         try:
             content = share(bundle, options["files"], options["images"])

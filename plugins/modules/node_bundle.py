@@ -21,7 +21,8 @@ options:
     description: Folder of the bundle on the controller, with its C(manifest.json). Required for O(state=present).
     type: path
   state:
-    description: V(absent) removes every file and image that this module ever brought to the node.
+    description:
+      - V(absent) removes every file and image that this module ever brought to the node, or of them those in O(files).
     type: str
     default: present
     choices: [present, absent]
@@ -191,14 +192,17 @@ class Share:
 
     def take_back(self) -> list[str]:
         """Remove what was brought; return the names of it."""
-        references = [name for name in self.record.get(IMAGES, []) if name in self.imported()]
-        paths = [name for name in self.record if name != IMAGES and Path(name).exists()]
+        chosen = set(self.module.params["files"].values())
+        brought = [] if chosen else self.record.get(IMAGES, [])
+        references = [name for name in brought if name in self.imported()]
+        known = [name for name in self.record if name != IMAGES and (not chosen or name in chosen)]
+        paths = [name for name in known if Path(name).exists()]
         if not self.module.check_mode:
             if references:
                 run([*CTR, "images", "remove", "--sync", *references], timeout=120)
             for name in paths:
                 remove(Path(name))
-            write_state(RECORD, {})
+            write_state(RECORD, {name: self.record[name] for name in self.record if chosen and name not in known})
         return sorted([*references, *paths])
 
     def remember(self) -> None:

@@ -42,7 +42,7 @@ attributes:
     description: Tells what would change.
     support: full
   diff_mode:
-    description: Shows the texts before and after.
+    description: Shows the texts before and after, unless the task says C(diff=false).
     support: full
 extends_documentation_fragment:
   - dtf.cluster.host
@@ -143,7 +143,9 @@ def main() -> None:
     files = Files(module)
     with locked("files"):
         files.apply()
-    module.exit_json(changed=bool(files.diff), paths=[entry["after_header"] for entry in files.diff], diff=files.diff)
+    # What a task has said not to show is not shown: with `--diff` Ansible prints whatever comes back.
+    shown = files.diff if module._diff else []  # noqa: SLF001 - Ansible has no other name for it
+    module.exit_json(changed=bool(files.diff), paths=[entry["after_header"] for entry in files.diff], diff=shown)
 
 
 if __name__ == "__main__":

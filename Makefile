@@ -94,7 +94,7 @@ integration: $(INTEGRATION) ## tests with real processes; integration-NAME runs 
 integration-%: $(DEV)
 	$(PYTEST) tests/integration/$* --junit-xml=$(JUNIT)/$@.xml
 
-integration-bundle_fetch integration-cluster integration-image integration-molecule integration-preflight: test-bundle
+integration-bundle_fetch integration-cluster integration-image integration-molecule integration-preflight integration-registry: test-bundle
 # A scenario is one long test; a stack in its middle says nothing.
 integration-cluster integration-molecule: PYTEST += -o faulthandler_timeout=1500
 

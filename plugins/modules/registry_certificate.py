@@ -73,8 +73,6 @@ attributes:
   diff_mode:
     description: Shows names and end before and after, and never a key.
     support: full
-extends_documentation_fragment:
-  - dtf.cluster.host
 """
 
 EXAMPLES = r"""

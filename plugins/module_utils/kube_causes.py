@@ -47,7 +47,8 @@ _NO_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found')
 _MISSING_OBJECT = re.compile(
     r'(secret|configmap) "([^"]+)" not found|references non-existent (secret|config) key', re.IGNORECASE
 )
-_NO_IMAGE = (
+#: Why a container waits whose image a node cannot get.
+WAITING_FOR_IMAGE = (
     "ErrImagePull",
     "ImagePullBackOff",
     "InvalidImageName",
@@ -140,11 +141,6 @@ class Patience:
         """Return the first cause that has lasted for long enough at ``now``, seconds of a clock that never jumps."""
         self._since = {entry.key: self._since.get(entry.key, now) for entry in found}
         return next((entry.cause for entry in found if now - self._since[entry.key] >= entry.patience), None)
-
-    def next_moment(self, found: Sequence[Suspicion]) -> float | None:
-        """Return when the next one of these is to be believed, if nothing changes."""
-        known = [entry for entry in found if entry.key in self._since]
-        return min((self._since[entry.key] + entry.patience for entry in known), default=None)
 
 
 def suspicions(topology: Topology, view: View) -> list[Suspicion]:
@@ -330,7 +326,7 @@ def _image(look: _Look) -> Iterator[Suspicion]:
     """Images that a node cannot get."""
     for pod in look.pods.values():
         word, text = pod.waiting
-        if word not in _NO_IMAGE:
+        if word not in WAITING_FOR_IMAGE:
             continue
         if word == "ErrImageNeverPull":
             patience = AT_ONCE
@@ -573,4 +569,14 @@ _CHECKS: tuple[Callable[[_Look], Iterable[Suspicion]], ...] = (
     _no_connection,
 )
 
-__all__ = ["Cause", "Patience", "Suspicion", "View", "event_count", "event_time", "suspicions", "told"]
+__all__ = [
+    "WAITING_FOR_IMAGE",
+    "Cause",
+    "Patience",
+    "Suspicion",
+    "View",
+    "event_count",
+    "event_time",
+    "suspicions",
+    "told",
+]

@@ -21,7 +21,7 @@ from .pod_timings import (
     Skew,
     Stretch,
     Timeline,
-    image_ready,
+    image_seconds,
     on_wall_clock,
     pods_of,
     released_step,
@@ -129,7 +129,7 @@ def _end(run: Ended) -> float:
 def _timeline(run: Ended, task: Task, own: Sequence[Stretch], end: float) -> Timeline:
     pods = pods_of(run.pods, task.name)
     pod = pods[0] if pods else None
-    image = image_ready(pod, run.events) if pod else None
+    image = image_seconds(pod, run.events) if pod else None
     ends = dict(stats.PS_ENDS if task.role == "ps" else stats.ENDS)
     if task.role == "worker" and task.index:
         del ends["export"]

@@ -21,12 +21,15 @@ from typing import Any
 
 from . import stats
 from .events import Event, first, of_task
-from .kube_causes import event_time
+from .kube_causes import WAITING_FOR_IMAGE, event_time
 from .pod_view import PodView
 
 #: The API's time stamps have whole seconds.
 RESOLUTION = 1.0
-_PULLED = re.compile(r"^(?:Successfully pulled image|Container image .* already present)")
+#: The kubelet's words, with a duration as Go writes it: 1m2.5s, 350ms.
+_PULLED = re.compile(r"Successfully pulled image .*? in (?P<took>[0-9.hmsµun]+)|Container image .* already present")
+_AMOUNT = re.compile(r"([0-9.]+)(h|ms|m|s|µs|us|ns)")
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "ns": 1e-9}
 
 
 @dataclass(frozen=True)
@@ -79,16 +82,17 @@ def one_clock(stretches: Sequence[Stretch]) -> bool:
     return len(nodes) <= 1
 
 
-def image_ready(pod: PodView, events: Iterable[Mapping[str, Any]]) -> float | None:
-    """Return when the image of a pod's first container was on its node, as the kubelet's events tell."""
-    told = [
-        event_time(event)
-        for event in events
-        if event.get("reason") == "Pulled"
-        and event["involvedObject"].get("uid") == pod.uid
-        and _PULLED.match(str(event.get("message")))
-    ]
-    return min(told, default=None)
+def image_seconds(pod: PodView, events: Iterable[Mapping[str, Any]]) -> float | None:
+    """Return how long a node took to get a pod's image, as the kubelet says; 0 if it was there.
+
+    ``None`` where no event tells: it has not come yet, or events are kept no longer.
+    """
+    about = [event for event in events if event["involvedObject"].get("uid") == pod.uid]
+    for event in sorted(about, key=event_time):
+        found = _PULLED.match(str(event.get("message"))) if event.get("reason") == "Pulled" else None
+        if found is not None:
+            return sum(float(amount) * _UNITS[unit] for amount, unit in _AMOUNT.findall(found["took"] or ""))
+    return None
 
 
 def timeline(
@@ -104,7 +108,7 @@ def timeline(
     Args:
         created: when the run was decided.
         pod: the task's first pod, if it had one.
-        image: when its image was on the node, from :func:`image_ready`.
+        image: how long its image took, from :func:`image_seconds`.
         events: the task's events on the axis of this module.
         end: when the run was over.
         ends: the event that ends each of the later phases, as :data:`stats.ENDS`.
@@ -112,12 +116,11 @@ def timeline(
     reached: dict[str, float | None] = {
         "created": pod.created if pod else None,
         "scheduled": pod.scheduled if pod else None,
-        "image": image,
         **stats.boundaries(events, ends),
     }
     lengths = dict.fromkeys(stats.PHASES, 0.0)
     notes = []
-    existing = ["created", "scheduled", "image", *ends]
+    existing = ["created", "scheduled", *ends]
     now, unfinished = created, existing[0]
     for number, phase in enumerate(existing):
         moment = reached.get(phase)
@@ -131,8 +134,14 @@ def timeline(
             continue
         lengths[phase] = moment - now
         now = moment
+    if end < now - RESOLUTION:
+        notes.append(f"the run ended {now - end:.3f} s before {unfinished} began: the clocks differ")
     # A run that broke off spends its remaining time in the phase it could not finish.
     lengths[unfinished] += max(0.0, end - now)
+    # Between a pod's binding and its first word only the kubelet knows what it fetched.
+    waits = pod is not None and image is None and not pod.ends and pod.waiting[0] in WAITING_FOR_IMAGE
+    lengths["image"] = lengths["start"] if waits else min(image or 0.0, lengths["start"])
+    lengths["start"] -= lengths["image"]
     return Timeline(lengths, tuple(notes))
 
 
@@ -217,4 +226,4 @@ def released_step(chief: Sequence[Event]) -> float | None:
     return released.number("global_step") if released else None
 
 
-__all__ = ["Skew", "Stretch", "Timeline", "image_ready", "of_task", "on_wall_clock", "skew", "timeline", "training"]
+__all__ = ["Skew", "Stretch", "Timeline", "image_seconds", "of_task", "on_wall_clock", "skew", "timeline", "training"]

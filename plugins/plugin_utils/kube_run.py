@@ -44,8 +44,6 @@ FIRST_LISTS = 30.0
 IDLE = 1.0
 #: Seconds that logs may take to come after the end, and that others have to say that they are done after the chief.
 LOGS_SECONDS, FAREWELL_SECONDS = 10.0, 20.0
-#: Seconds without an answer of the API server after which progress says so.
-SILENCE = 3.0
 
 
 @dataclass(frozen=True)
@@ -99,6 +97,7 @@ class KubeRun:
         self.logs = PodLogs(cluster, self._namespace, run_id, self._watch.poke)
         self._patience = Patience()
         self._chief_done: float | None = None
+        self._lingering = False
         self._gone_since: float | None = None
 
     def close(self) -> None:
@@ -166,7 +165,8 @@ class KubeRun:
         if state.phase == "stopped" and all(at_rest(entry) for entry in live.sets):
             text = "its sets were told to rest (state: stopped, or by hand) while it was waited for"
             return "stopped", _own_cause("stopped", text)
-        found = self._suspected(live, pods)
+        # When the chief is done, what becomes of the others changes nothing of the run.
+        found = None if self._chief_done else self._suspected(live, pods)
         if found is not None or state.phase == "failed":
             return "failed", found.as_dict() if found is not None else state.cause
         return self._lost(live) if state.phase == "lost" else ("running", None)
@@ -198,7 +198,8 @@ class KubeRun:
         """Whether the tasks have said that they are done.
 
         Of a Job that is told seconds later by the kubelet and the Job's controller. Of a StatefulSet, whose pods stay,
-        nothing else tells; there a task that does not come back to say so is not waited for.
+        nothing else tells. When the chief is done the run is: a task that does not come back to say so (its node went,
+        or it was killed at that moment) is not waited for.
         """
         done = {
             task.name
@@ -208,11 +209,12 @@ class KubeRun:
         }
         if len(done) == len(tasks(self._topology)):
             return True
-        if self._backend != "statefulset" or "worker-0" not in done:
+        if "worker-0" not in done:
             return False
         now = time.monotonic()
         self._chief_done = self._chief_done or now
-        return now - self._chief_done > FAREWELL_SECONDS
+        self._lingering = now - self._chief_done > FAREWELL_SECONDS
+        return self._lingering
 
     @property
     def _backend(self) -> str:
@@ -293,7 +295,7 @@ class KubeRun:
         return [*found, Skew("the API server", offset.seconds, offset.uncertainty, 1)]
 
     def conclude(self, moment: Moment) -> None:
-        """Write down in the cluster how the run ended, and let a run that failed rest.
+        """Write down in the cluster how the run ended, and let a run that failed, or does not end, rest.
 
         What is written outlives the run's objects: a finished run that is applied again trains nothing, and pods that
         are made anew for it idle at once.
@@ -308,11 +310,11 @@ class KubeRun:
         # Pods that idle, or are gone, need no protection: it would keep a node from being drained for ever.
         labels = label_selector(self._topology.name)
         self._cluster.delete_collection("PodDisruptionBudget", self._namespace, labels=labels)
-        if moment.phase == "failed":
+        if moment.phase == "failed" or (self._lingering and self._backend == "indexed_job"):
             self._rest()
 
     def _rest(self) -> None:
-        """Tell the sets of a failed run to have no pods: the chief first, which then writes its checkpoint."""
+        """Tell the sets of a run to have no pods: the chief first, which then writes its checkpoint."""
         live = Live(self._topology.name, self._namespace, {kind: self._watch.objects(kind) for kind in KINDS})
         for entry in sorted(working(live), key=lambda found: not found["metadata"]["name"].endswith("-chief")):
             if _run_of(entry) != self._run_id:

@@ -5,7 +5,8 @@
 
 Every container is followed by a thread of its own, as long as there are not too many; those beyond are read when they
 have ended. The kubelet keeps the log of the container before the present one, and no older: what was missed of a
-restart is read from there.
+restart is read from there. It gives the log of whichever container is there when it is asked, and the news of a restart
+may come later than its first lines: each line is known by its time stamp, and taken once.
 
 This plugin util is private to the collection.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..module_utils.errors import ActionFailed
 from ..module_utils.events import Event, parse_line
@@ -35,20 +36,26 @@ class Chapter:
     Attributes:
         task: ``role-index``.
         pod: the pod's name.
+        uid: what tells it from another pod of that name.
         node: where it ran.
         start: how often the pod's container had been restarted before.
+        attempt: how often the task had been started before, in this pod or another.
         lines: what it has printed so far.
         events: the trainer's events among them.
         complete: whether the container has ended and all of it is here.
+        last: time stamp of the newest line.
     """
 
     task: str
     pod: str
+    uid: str
     node: str
     start: int
+    attempt: int = 0
     lines: list[str] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     complete: bool = False
+    last: str = ""
 
 
 class PodLogs:
@@ -58,7 +65,7 @@ class PodLogs:
         cluster: who is asked.
         namespace: where the pods are.
         run_id: events of another run are prose.
-        changed: called when something was printed that a program may want to know of.
+        changed: called when something was printed that is worth a look; progress can wait for the next one.
     """
 
     def __init__(self, cluster: Cluster, namespace: str, run_id: str, changed: Callable[[], None]) -> None:
@@ -70,6 +77,7 @@ class PodLogs:
         self._followers: dict[tuple[str, int], threading.Thread] = {}
         self._streams: dict[tuple[str, int], Lines] = {}
         self._views: dict[str, PodView] = {}
+        self._seen: dict[str, set[str]] = {}
         self._lock = threading.Lock()
         self._closed = False
 
@@ -80,17 +88,14 @@ class PodLogs:
         for pod in sorted(pods, key=lambda view: (view.component != "chief", view.task.role != "ps", view.task.index)):
             if not (pod.running or pod.ends):
                 continue
-            if pod.restarts and (pod.uid, pod.restarts - 1) not in self._chapters:
-                self._read(pod, pod.restarts - 1, previous=True)
             # Between two containers the one that ended last is the present one.
-            present = (pod.uid, pod.restarts)
-            if present in self._followers or (pod.component != "chief" and alive >= FOLLOWED):
-                continue
-            self._chapter(pod, pod.restarts)
-            thread = threading.Thread(target=self._follow, args=(pod, present), name=f"log {pod.name}", daemon=True)
-            self._followers[present] = thread
-            alive += 1
-            thread.start()
+            for start in (pod.restarts - 1, pod.restarts):
+                missed = start < pod.restarts
+                known = (pod.uid, start) in (self._chapters if missed else self._followers)
+                if start < 0 or known or (pod.component != "chief" and not missed and alive >= FOLLOWED):
+                    continue
+                self._begin(pod, start, self._keep_previous if missed else self._follow)
+                alive += 1
 
     def finish(self, pods: Sequence[PodView], seconds: float) -> None:
         """Read what is still missing, for at most about ``seconds``, and end."""
@@ -100,8 +105,8 @@ class PodLogs:
             thread = self._followers.get(key)
             if thread is not None and pod.end is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))
-            elif thread is None and (pod.running or pod.ends):
-                self._read(pod, pod.restarts, previous=False)
+            elif thread is None and (pod.running or pod.ends) and time.monotonic() < deadline:
+                self._read(self._chapter(pod, pod.restarts), pod, previous=False)
         self._closed = True
         for stream in list(self._streams.values()):
             stream.close()
@@ -122,65 +127,83 @@ class PodLogs:
             found.setdefault(chapter.task, []).extend(chapter.lines)
         return found
 
+    def _begin(self, pod: PodView, start: int, work: Callable[[PodView, Chapter], None]) -> None:
+        chapter = self._chapter(pod, start)
+        thread = threading.Thread(target=work, args=(pod, chapter), name=f"log {pod.name}", daemon=True)
+        self._followers[pod.uid, start] = thread
+        thread.start()
+
     def _chapter(self, pod: PodView, start: int) -> Chapter:
         with self._lock:
-            chapter = Chapter(pod.task.name, pod.name, pod.node, start)
+            before = sum(1 for entry in self._chapters.values() if entry.task == pod.task.name)
+            chapter = Chapter(pod.task.name, pod.name, pod.uid, pod.node, start, max(start, before))
             return self._chapters.setdefault((pod.uid, start), chapter)
 
-    def _read(self, pod: PodView, start: int, *, previous: bool) -> None:
+    def _keep_previous(self, pod: PodView, chapter: Chapter) -> None:
+        self._read(chapter, pod, previous=True)
+
+    def _read(self, chapter: Chapter, pod: PodView, *, previous: bool) -> None:
         """Read a log as it is; what cannot be read any more stays empty."""
-        chapter = self._chapter(pod, start)
         try:
-            for line in self._cluster.logs(pod.name, self._namespace, container=CONTAINER, previous=previous):
+            lines = self._cluster.logs(
+                pod.name, self._namespace, container=CONTAINER, previous=previous, timestamps=True
+            )
+            for line in lines:
                 self._take(chapter, line)
         except ActionFailed:
             return
         chapter.complete = True
 
-    def _follow(self, pod: PodView, key: tuple[str, int]) -> None:
-        chapter = self._chapters[key]
-        last = ""
+    def _follow(self, pod: PodView, chapter: Chapter) -> None:
         while not self._closed:
             # A stream ends with its container, and with the server that it came from.
-            over = self._over(key)
+            over, previous = self._over(chapter), self._replaced(chapter)
             try:
                 stream = self._cluster.logs(
                     pod.name,
                     self._namespace,
                     container=CONTAINER,
                     follow=not over,
-                    previous=over and self._replaced(key),
-                    since=last,
+                    previous=previous,
+                    since=chapter.last,
                     timestamps=True,
                 )
-                self._streams[key] = stream
+                self._streams[chapter.uid, chapter.start] = stream
                 for line in stream:
-                    stamp, _space, text = line.partition(" ")
-                    # After a break the log begins again with the second of the last line.
-                    if stamp > last:
-                        self._take(chapter, text)
-                        last = stamp
+                    if self._replaced(chapter) and not previous:
+                        # From here on the next chapter's own follower reads.
+                        break
+                    self._take(chapter, line)
             except ActionFailed as error:
-                if error.code == "not_found":
+                if error.code == "not_found" or (over and error.code != "unreachable"):
                     return
+                over = False
             if over:
                 chapter.complete = True
                 return
             self._changed()
             time.sleep(PAUSE)
 
-    def _over(self, key: tuple[str, int]) -> bool:
+    def _over(self, chapter: Chapter) -> bool:
         """Whether a container has ended, as far as the pod tells."""
-        view = self._views.get(key[0])
-        return view is None or view.end is not None or self._replaced(key)
+        view = self._views.get(chapter.uid)
+        return view is None or view.end is not None or self._replaced(chapter)
 
-    def _replaced(self, key: tuple[str, int]) -> bool:
-        view = self._views.get(key[0])
-        return view is not None and view.restarts > key[1]
+    def _replaced(self, chapter: Chapter) -> bool:
+        view = self._views.get(chapter.uid)
+        return view is not None and view.restarts > chapter.start
 
-    def _take(self, chapter: Chapter, line: str) -> None:
-        chapter.lines.append(line)
+    def _take(self, chapter: Chapter, stamped: str) -> None:
+        stamp, _space, line = stamped.partition(" ")
+        with self._lock:
+            seen = self._seen.setdefault(chapter.uid, set())
+            if stamped in seen:
+                return
+            seen.add(stamped)
+            chapter.last = max(chapter.last, stamp)
+            chapter.lines.append(line)
         event = parse_line(line)
         if event is not None and event.run_id == self._run_id:
-            chapter.events.append(event)
-            self._changed()
+            chapter.events.append(replace(event, attempt=chapter.attempt))
+            if event.event != "progress":
+                self._changed()

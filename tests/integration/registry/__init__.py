@@ -1,0 +1,1 @@
+"""The registry on hosts of the laboratory."""

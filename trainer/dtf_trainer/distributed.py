@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .events import Emit
     from .flags import TaskConfig
     from .tf_api import Api, Graph, Server, Session, Tensor, Untyped
 
 POLL_SECONDS: Final = 0.05
+WAITING_SECONDS: Final = 3.0
+"""How long a peer may be silent until its absence is worth a word: longer than tasks that start together differ."""
+
 PACK_BYTES: Final = 256 * 1024
 """Tensors up to this size that go the same way travel in one message."""
 
@@ -102,24 +106,32 @@ def require_free_port(address: str) -> None:
 
 
 def wait_for_listeners(
-    addresses: Iterable[str], deadline: float, *, clock: Callable[[], float] = time.monotonic
+    addresses: Iterable[str], deadline: float, emit: Emit, *, clock: Callable[[], float] = time.monotonic
 ) -> None:
     """Return as soon as every ``host:port`` accepts a connection.
 
     Asked for by plain sockets, because TensorFlow's own connections wait ever longer between two attempts. Names that
-    do not resolve yet count as not there yet. Raises :class:`PeerLost` at ``deadline`` (of ``clock``).
+    do not resolve yet count as not there yet. An address that lets itself be waited for is told of once, and once more
+    when it answers. Raises :class:`PeerLost` at ``deadline`` (of ``clock``).
     """
     started = clock()
     for address in addresses:
         host, _, port = address.rpartition(":")
+        asked, told = clock(), False
         while True:
             try:
                 socket.create_connection((host.strip("[]"), int(port)), timeout=2.0).close()
                 break
             except OSError as problem:
-                if clock() >= deadline:
-                    raise PeerLost(f"ps {address} not reached in {clock() - started:.0f} s: {problem}") from problem
+                now = clock()
+                if now >= deadline:
+                    raise PeerLost(f"ps {address} not reached in {now - started:.0f} s: {problem}") from problem
+                if now - asked >= WAITING_SECONDS and not told:
+                    emit("waiting", address=address, message=str(problem))
+                    told = True
                 time.sleep(POLL_SECONDS)
+        if told:
+            emit("reached", address=address)
 
 
 class SharedState:

@@ -27,6 +27,8 @@ EVENTS: Final = frozenset(
         "imported",
         "data",
         "serving",
+        "waiting",
+        "reached",
         "connected",
         "ready",
         "released",

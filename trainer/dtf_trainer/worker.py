@@ -194,7 +194,7 @@ class Worker:
         self._progress.expect("the parameter servers", config.peer_timeout_seconds + 5)
         deadline = time.monotonic() + config.peer_timeout_seconds
         while True:
-            wait_for_listeners(config.ps_hosts, deadline)
+            wait_for_listeners(config.ps_hosts, deadline, self._log.emit)
             session: Session = self._api.Session(target, graph=self._graph, config=session_config(self._api, config))
             try:
                 owners = [owner for owner, _ in self._state.claims(session)]

@@ -208,6 +208,22 @@ FAILED_DATA: list[Row] = [
     (6.14, "worker 0", "finished", {"exit_code": 143, "global_step": 0, "local_steps": 0}),
 ]
 
+# Two ps on another host: one comes late, the other not at all.
+NO_CONNECTION: list[Row] = [
+    (0.05, "worker 0", "started", {"pid": 2301, "host": "node1"}),
+    (2.1, "ps 0", "started", {"pid": 1301, "host": "node2"}),
+    (4.31, "worker 0", "imported", {"seconds": 4.22, **VERSIONS}),
+    (4.312, "worker 0", "data", MNIST),
+    (4.35, "worker 0", "serving", {"address": "192.0.2.11:20052"}),
+    (7.402, "worker 0", "waiting", {"address": "192.0.2.12:20050", "message": "[Errno 111] Connection refused"}),
+    (8.1, "ps 0", "imported", {"seconds": 5.9, **VERSIONS}),
+    (8.13, "ps 0", "serving", {"address": "192.0.2.12:20050"}),
+    (8.171, "worker 0", "reached", {"address": "192.0.2.12:20050"}),
+    (12.24, "worker 0", "waiting", {"address": "192.0.2.12:20051", "message": "timed out"}),
+    (34.41, "worker 0", "peer_lost", {"message": "ps 192.0.2.12:20051 not reached in 30 s: timed out"}),
+    (34.415, "worker 0", "finished", {"exit_code": 75, "global_step": 0, "local_steps": 0}),
+]
+
 # Two hosts; each round takes the mean of one batch of each worker, and counts two steps.
 SYNC: list[Row] = [
     (0.049, "ps 0", "started", {"pid": 2201, "host": "node1"}),
@@ -266,6 +282,7 @@ TABLES = {
     "worker_restarted": WORKER_RESTARTED,
     "ps_restarted": PS_RESTARTED,
     "failed_data": FAILED_DATA,
+    "no_connection": NO_CONNECTION,
     "sync": SYNC,
     "data_step": DATA_STEP,
 }

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from .events import Event, last, of_task
@@ -29,6 +29,8 @@ OWN_FAULT = (132, 134, 135, 136, 139)
 AT_ONCE, BRIEF, SHORT, LONG = 0.0, 3.0, 7.0, 60.0
 #: A container that has run for so long since another one ended has left that behind.
 RECOVERED_SECONDS = 30.0
+#: A pod that was pushed out so long before another one of its task was made is no part of that story.
+STORY_SECONDS = 120.0
 #: A pod that is asked to go and is still there so long after its grace period is on a node that does not answer.
 STUCK_SECONDS = 8.0
 #: Kubernetes' events that a cause carries.
@@ -43,6 +45,10 @@ _BUSY_REGISTRY = re.compile(
     r"timeout|deadline exceeded|too many requests|\b(429|50[0234])\b|connection reset|unexpected EOF|toomanyrequests",
     re.IGNORECASE,
 )
+#: What a runtime under load says now and then: the next try is better.
+_BUSY_RUNTIME = re.compile(r"deadline exceeded|timed out|name .* is reserved", re.IGNORECASE)
+#: A pod that took more than it was given, and not its node that had too little.
+_OWN_FAULT = re.compile(r"exceed(s|ed)\b.*\blimit\b")
 _NO_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found')
 _MISSING_OBJECT = re.compile(
     r'(secret|configmap) "([^"]+)" not found|references non-existent (secret|config) key', re.IGNORECASE
@@ -159,16 +165,13 @@ class _Look:
     topology: Topology
     view: View
     pods: Mapping[str, PodView]
-    replaced: Sequence[PodView]
-    tasks: Mapping[str, Task] = field(default_factory=dict)
+    tasks: Mapping[str, Task]
 
     @classmethod
     def at(cls, topology: Topology, view: View) -> _Look:
         every = tasks(topology)
-        seen = pod_views(view.pods, task_sets(topology), every)
-        live = newest(seen)
-        replaced = [entry for entry in seen if live[entry.task.name] is not entry]
-        return cls(topology, view, live, replaced, {task.name: task for task in every})
+        live = newest(pod_views(view.pods, task_sets(topology), every))
+        return cls(topology, view, live, {task.name: task for task in every})
 
     @property
     def namespace(self) -> str:
@@ -187,6 +190,20 @@ class _Look:
 
     def told(self, pod: PodView, *reasons: str) -> list[Object]:
         return [event for event in self.events_of("Pod", pod.name, pod.uid) if event.get("reason") in reasons]
+
+    def pushed_out(self, pod: PodView) -> list[Object]:
+        """Return the events of preemption about the pods that this one was made in place of."""
+        name = pod.task.address.partition(".")[0]
+        since = (pod.created or 0.0) - STORY_SECONDS
+        found = [
+            event
+            for event in self.view.events
+            if event.get("reason") == "Preempted"
+            and event["involvedObject"].get("uid") != pod.uid
+            and re.fullmatch(re.escape(name) + "(-[a-z0-9]+)?", str(event["involvedObject"].get("name")))
+            and event_time(event) >= since
+        ]
+        return sorted(found, key=event_time)
 
     def of_pod(self, reason: str, pod: PodView, message: str, next_step: str, patience: float) -> Suspicion:
         events = self.events_of("Pod", pod.name, pod.uid)
@@ -247,7 +264,8 @@ def _ended_badly(look: _Look) -> Iterator[Suspicion]:
             yield look.of_pod("out_of_memory", pod, f"killed because it took more memory than {limit}", step, AT_ONCE)
         elif end.reason in ("StartError", "ContainerCannotRun"):
             step = "the image lacks the trainer or cannot run here: build it with the role trainer_image"
-            yield look.of_pod("cannot_start", pod, end.message or end.reason, step, BRIEF)
+            text = end.message or end.reason
+            yield look.of_pod("cannot_start", pod, text, step, _runtime_patience(text))
         elif end.exit_code in (DONE, PEER_LOST) or end.exit_code > 128:
             yield from _too_many_restarts(look, pod, end)
         else:
@@ -260,6 +278,10 @@ def _ended_badly(look: _Look) -> Iterator[Suspicion]:
                 ),
             }.get(end.exit_code, (f"exit_{end.exit_code}", "ended by an error of its own", "mend what its log says"))
             yield look.of_pod(reason, pod, f"{meaning} (exit code {end.exit_code})", f"{step}; {log}", AT_ONCE)
+
+
+def _runtime_patience(text: str) -> float:
+    return LONG if _BUSY_RUNTIME.search(text) else BRIEF
 
 
 def _too_many_restarts(look: _Look, pod: PodView, end: End) -> Iterator[Suspicion]:
@@ -328,6 +350,7 @@ def _image(look: _Look) -> Iterator[Suspicion]:
         word, text = pod.waiting
         if word not in WAITING_FOR_IMAGE:
             continue
+        text = _why_not_pulled(look, pod, text)
         if word == "ErrImageNeverPull":
             patience = AT_ONCE
             step = f"bring the image to node {pod.node} first (role trainer_image), or change image_pull_policy"
@@ -335,12 +358,17 @@ def _image(look: _Look) -> Iterator[Suspicion]:
             patience = AT_ONCE
             step = "look at kubernetes.image and at what the registry holds; for a private one, at image_pull_secrets"
         else:
-            # Back-off alone does not repeat why: then the events do.
-            failed = [str(event.get("message")) for event in look.told(pod, "Failed", "FailedToPullImage")]
-            busy = _BUSY_REGISTRY.search(text) or (not text and any(map(_BUSY_REGISTRY.search, failed)))
-            patience = LONG if busy else SHORT
+            patience = LONG if _BUSY_REGISTRY.search(text) else SHORT
             step = f"see that node {pod.node} reaches the registry (name, port, certificate, proxy), or pre-load it"
         yield look.of_pod("image_pull", pod, f"{word}: {text or 'no reason given'}", step, patience)
+
+
+def _why_not_pulled(look: _Look, pod: PodView, text: str) -> str:
+    """Return why an image is not there. Older kubelets do not repeat it while they back off: then their events tell."""
+    if text and not (text.startswith("Back-off") and ": " not in text):
+        return text
+    said = [str(event.get("message")) for event in look.told(pod, "Failed")]
+    return next((words for words in reversed(said) if words.startswith("Failed to pull")), text)
 
 
 def _configuration(look: _Look) -> Iterator[Suspicion]:
@@ -350,10 +378,11 @@ def _configuration(look: _Look) -> Iterator[Suspicion]:
         if word in ("CreateContainerConfigError", "CreateContainerError"):
             missing = _MISSING_OBJECT.search(text)
             what = f"create it in namespace {look.namespace}" if missing else "correct kubernetes.pod_patch"
-            yield look.of_pod("configuration", pod, text or word, f"{what}, then apply the topology again", BRIEF)
+            patience = _runtime_patience(text)
+            yield look.of_pod("configuration", pod, text or word, f"{what}, then apply the topology again", patience)
         elif word == "RunContainerError":
             step = "the image lacks the trainer or cannot run here: build it with the role trainer_image"
-            yield look.of_pod("cannot_start", pod, text, step, BRIEF)
+            yield look.of_pod("cannot_start", pod, text, step, _runtime_patience(text))
         elif word in ("ContainerCreating", "PodInitializing"):
             yield from _not_mounted(look, pod)
 
@@ -390,12 +419,7 @@ def _unschedulable(look: _Look) -> Iterator[Suspicion]:
         elif "unbound immediate PersistentVolumeClaims" in text:
             yield _unbound(look, pod, text)
         else:
-            preempted = [
-                event
-                for before in look.replaced
-                if before.task.name == pod.task.name
-                for event in look.told(before, "Preempted")
-            ]
+            preempted = look.pushed_out(pod)
             reason = "preempted" if preempted else "unschedulable"
             if preempted:
                 text = "{}; since then {}".format(preempted[-1].get("message"), text)
@@ -436,12 +460,9 @@ def _unbound(look: _Look, pod: PodView, text: str) -> Suspicion:
 def _refused(look: _Look) -> Iterator[Suspicion]:
     """Pods that the API server does not let the set's controller create."""
     for entry in look.view.sets:
-        kind, name, uid = str(entry.get("kind")), str(entry["metadata"]["name"]), str(entry["metadata"].get("uid"))
-        component = _component(entry)
-        wanted = sum(1 for each in task_sets(look.topology) if each.component == component for _ in range(each.size))
-        there = sum(1 for pod in look.pods.values() if pod.component == component)
-        refused = [event for event in look.events_of(kind, name, uid) if event.get("reason") == "FailedCreate"]
-        if not refused or there >= wanted:
+        kind, name = str(entry.get("kind")), str(entry["metadata"]["name"])
+        refused = _failed_to_create(look, entry)
+        if not refused:
             continue
         text = str(refused[-1].get("message"))
         if "exceeded quota" in text or "failed quota" in text:
@@ -462,12 +483,32 @@ def _refused(look: _Look) -> Iterator[Suspicion]:
         yield Suspicion(look.cause(reason, None, f"{kind} {name}", f"{name}: {text}", step, refused), patience)
 
 
+def _failed_to_create(look: _Look, entry: Object) -> list[Object]:
+    """Return the events of pods that a set could not make, if it lacks some and has made none since."""
+    there = [pod for pod in look.pods.values() if pod.component == _component(entry)]
+    if len(there) >= _wanted(entry):
+        return []
+    about = look.events_of(str(entry.get("kind")), str(entry["metadata"]["name"]), entry["metadata"].get("uid"))
+    made = [pod.created or 0.0 for pod in there]
+    made += [event_time(event) for event in about if event.get("reason") == "SuccessfulCreate"]
+    # Time stamps have whole seconds: what happened in the same one may have been the last word.
+    return [
+        event for event in about if event.get("reason") == "FailedCreate" and event_time(event) >= max(made, default=0)
+    ]
+
+
+def _wanted(entry: Object) -> int:
+    """Return how many pods a set is to have."""
+    spec = entry.get("spec") or {}
+    return 0 if spec.get("suspend") else int(spec.get("parallelism", spec.get("replicas", 1)))
+
+
 def _evicted(look: _Look) -> Iterator[Suspicion]:
     """Pods that were put out, and that nothing has replaced."""
     for pod in look.pods.values():
         if pod.phase != "Failed" or pod.reason != "Evicted":
             continue
-        own_fault = "exceed" in pod.message
+        own_fault = _OWN_FAULT.search(pod.message) is not None
         step = (
             f"give {_group(pod)} a larger limit, or the volume a larger sizeLimit"
             if own_fault
@@ -568,15 +609,3 @@ _CHECKS: tuple[Callable[[_Look], Iterable[Suspicion]], ...] = (
     _refused,
     _no_connection,
 )
-
-__all__ = [
-    "WAITING_FOR_IMAGE",
-    "Cause",
-    "Patience",
-    "Suspicion",
-    "View",
-    "event_count",
-    "event_time",
-    "suspicions",
-    "told",
-]

@@ -114,7 +114,7 @@ def test_a_node_pulls_what_the_controller_pushed(site: Site, tmp_path: Path) -> 
     site.on("w1", pull)
     listed = site.on("w1", f"ctr -n k8s.io images ls name=={reference}")
     assert record["manifest"]["digest"] in listed
-    site.on("w1", f"mv /etc/containerd/certs.d/{site.registry} /root/trust")
+    site.on("w1", f"mv /etc/containerd/certs.d/{site.registry} /var/tmp/trust")
     refused = site.on("w1", f"{pull} 2>&1 || true")
     assert "certificate signed by unknown authority" in refused
 

@@ -141,7 +141,7 @@ class ClusterWatch:
     def known(self, kind: str) -> bool:
         """Whether objects of a kind may be read."""
         with self._changed:
-            return kind in self._stores and kind not in self._refused
+            return kind in self._stores
 
     def _follow(self, subject: Subject) -> None:
         pause = FIRST_PAUSE
@@ -214,7 +214,6 @@ class ClusterWatch:
     def _give_up(self, subject: Subject, error: ActionFailed) -> None:
         with self._changed:
             if subject.optional:
-                self._stores.setdefault(subject.kind, {})
                 self._expected.remove(subject.kind)
             else:
                 self._refused[subject.kind] = error

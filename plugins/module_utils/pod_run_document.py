@@ -119,26 +119,33 @@ def pod_run_document(
 
 
 def _end(run: Ended) -> float:
-    """Return when the last task had ended; a run that did not end by itself was over when somebody saw that."""
+    """Return when the last task had ended; a run that did not end by itself was over when somebody saw that.
+
+    No clock can make it end before it began.
+    """
     finished = [
         event.monotonic for stretch in run.stretches for event in on_wall_clock([stretch]) if event.event == "finished"
     ]
-    return max(finished) if run.phase == "succeeded" and finished else run.ended
+    return max(run.created, *finished) if run.phase == "succeeded" and finished else max(run.created, run.ended)
 
 
 def _timeline(run: Ended, task: Task, own: Sequence[Stretch], end: float) -> Timeline:
     pods = pods_of(run.pods, task.name)
     pod = pods[0] if pods else None
     image = image_seconds(pod, run.events) if pod else None
-    ends = dict(stats.PS_ENDS if task.role == "ps" else stats.ENDS)
-    if task.role == "worker" and task.index:
-        del ends["export"]
     events = on_wall_clock(own)
     finished = last(events, "finished")
     # The chief's phases are the run's: they end when the last of all has ended.
     alone = finished is not None and run.phase == "succeeded" and task.name != "worker-0"
-    over = finished.monotonic if finished is not None and alone else end
-    return timeline(run.created, pod, image, events, over, ends)
+    over = max(run.created, finished.monotonic) if finished is not None and alone else end
+    return timeline(run.created, pod, image, events, over, _ends(task))
+
+
+def _ends(task: Task) -> dict[str, str]:
+    """Return the events that end a task's later phases; only the chief exports."""
+    if task.role == "ps":
+        return dict(stats.PS_ENDS)
+    return {phase: event for phase, event in stats.ENDS.items() if phase != "export" or task.index == 0}
 
 
 def _task(
@@ -147,8 +154,7 @@ def _task(
     pods = pods_of(run.pods, task.name)
     events = [event for stretch in own for event in stretch.events]
     steps = stats.worker_steps(chief, topology.workers.replicas)
-    existing = ("created", "scheduled", "image", *(stats.PS_ENDS if task.role == "ps" else stats.ENDS), "exit")
-    gone = {"export"} if task.role == "ps" or task.index else set()
+    existing = ("created", "scheduled", "image", *_ends(task), "exit")
     done = [event for event in events if event.event == "finished"]
     return {
         "role": task.role,
@@ -156,10 +162,7 @@ def _task(
         "host": pods[-1].node if pods else "",
         "restarts": max(restarts(pods), len(own) - 1),
         "exit_code": _exit_code(pods, done),
-        "phases": {
-            name: stats.rounded(line.phases[name]) if name in existing and name not in gone else None
-            for name in stats.PHASES
-        },
+        "phases": {name: stats.rounded(line.phases[name]) if name in existing else None for name in stats.PHASES},
         "local_steps": steps[task.index] if task.role == "worker" and task.index < len(steps) else None,
         "max_rss_bytes": _whole(max((event.number("max_rss_bytes") or 0 for event in done), default=0)),
         "cpu_seconds": stats.rounded(sum(event.number("cpu_seconds") or 0 for event in done)) or None,
@@ -168,9 +171,8 @@ def _task(
 
 def _exit_code(pods: Sequence[PodView], done: Sequence[Event]) -> int | None:
     """Return how the last process ended: its container's code; that of a task which stays is what it said itself."""
-    end = pods[-1].end if pods else None
-    if end is not None:
-        return end.exit_code
+    if pods and pods[-1].ends and not pods[-1].running:
+        return pods[-1].ends[-1].exit_code
     said = done[-1].number("exit_code") if done else None
     return None if said is None else int(said)
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from . import stats
-from .events import Event, first, of_task
+from .events import Event, first
 from .kube_causes import WAITING_FOR_IMAGE, event_time
 from .pod_view import PodView
 
@@ -75,11 +75,13 @@ def on_wall_clock(stretches: Iterable[Stretch]) -> list[Event]:
 
 
 def one_clock(stretches: Sequence[Stretch]) -> bool:
-    """Whether a task's start and end of training were timed by one monotonic clock, that of one node."""
-    nodes = {
-        stretch.node for stretch in stretches if any(event.event in ("released", "target") for event in stretch.events)
-    }
-    return len(nodes) <= 1
+    """Whether a task's start and end of training were timed by one monotonic clock, that of one node since its boot."""
+    timed = [stretch for stretch in stretches if any(event.event in ("released", "target") for event in stretch.events)]
+    if len({stretch.node for stretch in timed}) > 1:
+        return False
+    booted = [stretch.events[0].wall - stretch.events[0].monotonic for stretch in timed]
+    # A node that was booted anew was so after the last word that came from it before.
+    return all(moment < before.events[-1].wall for before, moment in zip(timed, booted[1:]))
 
 
 def image_seconds(pod: PodView, events: Iterable[Mapping[str, Any]]) -> float | None:
@@ -110,7 +112,7 @@ def timeline(
         pod: the task's first pod, if it had one.
         image: how long its image took, from :func:`image_seconds`.
         events: the task's events on the axis of this module.
-        end: when the run was over.
+        end: when the run was over; not before ``created``.
         ends: the event that ends each of the later phases, as :data:`stats.ENDS`.
     """
     reached: dict[str, float | None] = {
@@ -128,16 +130,15 @@ def timeline(
             # It was not reached, or the event that tells of it is not there: then its time stands in the next one.
             continue
         unfinished = existing[number + 1] if number + 1 < len(existing) else "exit"
-        if moment < now:
-            if now - moment > RESOLUTION:
-                notes.append(f"{phase} ended {now - moment:.3f} s before it began: the clocks differ")
-            continue
+        if now - moment > RESOLUTION:
+            notes.append(f"{phase} ended {now - moment:.3f} s before it began: the clocks differ")
+        if moment - end > RESOLUTION:
+            notes.append(f"{phase} ended {moment - end:.3f} s after the run: the clocks differ")
+        moment = min(max(now, moment), end)
         lengths[phase] = moment - now
         now = moment
-    if end < now - RESOLUTION:
-        notes.append(f"the run ended {now - end:.3f} s before {unfinished} began: the clocks differ")
     # A run that broke off spends its remaining time in the phase it could not finish.
-    lengths[unfinished] += max(0.0, end - now)
+    lengths[unfinished] += end - now
     # Between a pod's binding and its first word only the kubelet knows what it fetched.
     waits = pod is not None and image is None and not pod.ends and pod.waiting[0] in WAITING_FOR_IMAGE
     lengths["image"] = lengths["start"] if waits else min(image or 0.0, lengths["start"])
@@ -224,6 +225,3 @@ def released_step(chief: Sequence[Event]) -> float | None:
     """Return the global step at which the training began."""
     released = first(chief, "released")
     return released.number("global_step") if released else None
-
-
-__all__ = ["Skew", "Stretch", "Timeline", "image_seconds", "of_task", "on_wall_clock", "skew", "timeline", "training"]

@@ -16,11 +16,14 @@ version_added: 0.1.0
 description:
   - Waits until the run of a topology has ended, with live progress on the terminal, and writes its run document, logs,
     events, exported model and checkpoint below O(results_dir) on the controller.
-  - Run it on every host of the topology, in one task. All of them wait at once, so C(forks) must not be smaller than
-    their number.
+  - With O(runtime=process) run it on every host of the topology, in one task. All of them wait at once, so C(forks)
+    must not be smaller than their number.
+  - With O(runtime=kubernetes) run it once. The controller itself talks to the cluster's API, and watches it. The
+    exported model and the checkpoint stay on the volume that the topology has for them.
   - Fails within seconds of a task that cannot recover, with its cause and last log lines. The document is written then
-    too.
-  - Interrupted with Ctrl-C it stops the topology's tasks, with a checkpoint, before it leaves.
+    too. Pods of a run that has failed are taken away, so that they hold nothing.
+  - Interrupted with Ctrl-C it stops the topology's processes, with a checkpoint, before it leaves. A training of pods
+    goes on, and can be waited for again.
 author:
   - The dtf.cluster team (@dtf-cluster)
 attributes:
@@ -35,7 +38,24 @@ attributes:
     support: full
 extends_documentation_fragment:
   - dtf.cluster.topology.identity
+  - dtf.cluster.kubernetes
 options:
+  host:
+    description:
+      - With O(runtime=process) the inventory name of the host the module runs on, one of those the topology has.
+        May be left out where the topology has one host only.
+      - With O(runtime=kubernetes) the URL of the API server, also given with the environment variable E(K8S_AUTH_HOST).
+    type: str
+  runtime:
+    description: How the topology's tasks run.
+    type: str
+    default: process
+    choices: [process, kubernetes]
+  kubernetes:
+    description:
+      - With O(runtime=kubernetes) where the topology is. Only C(namespace) is read, V(default) unless given, so that it
+        can be what M(dtf.cluster.topology) was given.
+    type: dict
   results_dir:
     description: Directory on the controller. The run is kept in C(<results_dir>/<run_id>/).
     type: str
@@ -45,7 +65,7 @@ options:
     type: float
     default: 0.0
   wait_sleep:
-    description: Seconds between two looks at the training.
+    description: Seconds between two looks at processes. Pods are watched, and what happens to them is seen at once.
     type: float
     default: 1.0
   progress:
@@ -63,8 +83,10 @@ options:
     type: str
 requirements:
   - Linux and Python 3.9 or later on the host
+  - the Python package C(kubernetes) on the controller, with O(runtime=kubernetes)
 seealso:
   - module: dtf.cluster.topology
+  - module: dtf.cluster.topology_info
 """
 
 EXAMPLES = r"""
@@ -73,6 +95,13 @@ EXAMPLES = r"""
     name: demo
     results_dir: results/demo
   register: trained
+
+- name: Wait for a training of pods
+  dtf.cluster.training:
+    name: demo
+    runtime: kubernetes
+    kubeconfig: ~/.kube/config
+    kubernetes: {namespace: training}
 
 - name: Show how long it took
   ansible.builtin.debug:
@@ -113,7 +142,8 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import processes
-from ..module_utils.arguments import IDENTITY_ARGS, WAIT_ARGS
+from ..module_utils.arguments import IDENTITY_ARGS, PLACE_ARGS, WAIT_ARGS
+from ..module_utils.arguments_kubernetes import CONNECTION_ARGS
 from ..module_utils.errors import ActionFailed
 from ..module_utils.topology_directory import TopologyDirectory, read_json
 
@@ -148,12 +178,14 @@ def collect(run_dir: str, archive: str) -> None:
 def main() -> None:
     """Read the arguments, look, pack if asked to."""
     module = AnsibleModule(
-        argument_spec=dict(
-            IDENTITY_ARGS,
+        argument_spec={
+            **CONNECTION_ARGS,
+            **IDENTITY_ARGS,
+            **PLACE_ARGS,
             **WAIT_ARGS,
-            action={"type": "str", "default": "look", "choices": ["look", "collect"]},
-            archive={"type": "str"},
-        ),
+            "action": {"type": "str", "default": "look", "choices": ["look", "collect"]},
+            "archive": {"type": "str"},
+        },
         required_if=[("action", "collect", ("archive",))],
         supports_check_mode=True,
     )

@@ -73,27 +73,33 @@ class ClusterWatch:
         self._refused: dict[str, ActionFailed] = {}
         self._changed = threading.Condition()
         self._version = 0
-        self._closed = False
+        self._closing = threading.Event()
         self._watches: dict[str, Watch] = {}
         self._versions: dict[str, str] = {}
-        #: Since when the API server has not answered, by the monotonic clock; ``None`` while it does.
-        self.silent_since: float | None = None
+        self._heard: set[str] = set()
+        self._silent: dict[str, float] = {}
         self.renewals: list[Renewal] = []
-        self._threads = [
-            threading.Thread(target=self._follow, args=(subject,), name=f"watch {subject.kind}", daemon=True)
-            for subject in subjects
-        ]
         self._expected = [subject.kind for subject in subjects]
-        for thread in self._threads:
-            thread.start()
+        for subject in subjects:
+            name = f"watch {subject.kind}"
+            threading.Thread(target=self._follow, args=(subject,), name=name, daemon=True).start()
 
     def close(self) -> None:
         """End all watches."""
-        self._closed = True
-        for watch in list(self._watches.values()):
-            watch.close()
+        self._closing.set()
         with self._changed:
+            for watch in self._watches.values():
+                watch.close()
             self._changed.notify_all()
+
+    @property
+    def silent_since(self) -> float | None:
+        """Return since when the API server has not answered, by the monotonic clock; ``None`` while it does.
+
+        What can be done without is no sign of silence.
+        """
+        with self._changed:
+            return min(self._silent.values(), default=None)
 
     def ready(self, timeout: float) -> bool:
         """Wait until every kind was listed once.
@@ -111,15 +117,23 @@ class ClusterWatch:
         return True
 
     def _complete(self) -> bool:
-        for error in self._refused.values():
-            raise error
+        self._raise_refusal()
         return all(kind in self._stores for kind in self._expected)
 
+    def _raise_refusal(self) -> None:
+        for error in self._refused.values():
+            raise error
+
     def wait(self, version: int, timeout: float) -> int:
-        """Wait until something changed since a version, or for ``timeout`` seconds; return the version of now."""
+        """Wait until something changed since a version, or for ``timeout`` seconds; return the version of now.
+
+        Raises:
+            ActionFailed: a kind may be listed and not watched, and cannot be done without.
+        """
         with self._changed:
-            if self._version == version and not self._closed:
+            if self._version == version and not self._closing.is_set():
                 self._changed.wait(timeout)
+            self._raise_refusal()
             return self._version
 
     def poke(self) -> None:
@@ -145,26 +159,24 @@ class ClusterWatch:
 
     def _follow(self, subject: Subject) -> None:
         pause = FIRST_PAUSE
-        while not self._ended():
+        while not self._closing.is_set():
             try:
                 if subject.kind not in self._versions:
                     self._list(subject)
                 self._watch(subject)
                 pause = FIRST_PAUSE
             except Gone:
-                del self._versions[subject.kind]
+                self._versions.pop(subject.kind, None)
             except ActionFailed as error:
                 # A server that has just started refuses for a moment what it allowed before.
-                if error.code in REFUSALS and subject.kind not in self._stores:
+                if error.code in REFUSALS and subject.kind not in self._heard:
                     self._give_up(subject, error)
                     return
                 # What was seen until the connection broke is kept; the watch goes on from there.
-                self._unanswered()
-                time.sleep(pause)
+                self._unanswered(subject)
                 pause = min(2 * pause, LONGEST_PAUSE)
-
-    def _ended(self) -> bool:
-        return self._closed
+            # Whatever a server does, it is not asked without a breath.
+            self._closing.wait(pause)
 
     def _list(self, subject: Subject) -> None:
         listing = self._cluster.list(subject.kind, subject.namespace, labels=subject.labels)
@@ -177,15 +189,17 @@ class ClusterWatch:
             self._version += 1
             self._changed.notify_all()
         self._versions[subject.kind] = listing.resource_version
-        self._answered()
+        self._answered(subject)
 
     def _watch(self, subject: Subject) -> None:
         version = self._versions[subject.kind]
         watch = self._cluster.watch(subject.kind, subject.namespace, resource_version=version, labels=subject.labels)
-        self._watches[subject.kind] = watch
-        if self._closed:
+        with self._changed:
+            self._watches[subject.kind] = watch
+        if self._closing.is_set():
             watch.close()
-        self._answered()
+        self._heard.add(subject.kind)
+        self._answered(subject)
         for kind_of_event, entry in watch:
             self._versions[subject.kind] = entry["metadata"]["resourceVersion"]
             if kind_of_event != "BOOKMARK":
@@ -213,6 +227,8 @@ class ClusterWatch:
 
     def _give_up(self, subject: Subject, error: ActionFailed) -> None:
         with self._changed:
+            # What is listed and cannot be followed would grow old.
+            self._stores.pop(subject.kind, None)
             if subject.optional:
                 self._expected.remove(subject.kind)
             else:
@@ -220,9 +236,11 @@ class ClusterWatch:
             self._version += 1
             self._changed.notify_all()
 
-    def _answered(self) -> None:
-        self.silent_since = None
+    def _answered(self, subject: Subject) -> None:
+        with self._changed:
+            self._silent.pop(subject.kind, None)
 
-    def _unanswered(self) -> None:
-        if self.silent_since is None:
-            self.silent_since = time.monotonic()
+    def _unanswered(self, subject: Subject) -> None:
+        if not subject.optional:
+            with self._changed:
+                self._silent.setdefault(subject.kind, time.monotonic())

@@ -189,6 +189,48 @@ def test_a_refusal_after_the_first_list_is_waited_out(watching: Callable[..., Cl
     assert server.next_watch()[0] == "5"
 
 
+def test_what_may_be_listed_and_not_watched_is_refused_too(watching: Callable[..., ClusterWatch]) -> None:
+    server = Server((5, pod("a", 3)))
+    server.refuses = ActionFailed("forbidden", "watch Pod: no")
+    watch = watching(server)
+
+    def look_on() -> None:
+        while True:
+            watch.wait(-1, 10)
+
+    with pytest.raises(ActionFailed, match="watch Pod: no"):
+        look_on()
+    watch = watching(server, Subject("Node", optional=True))
+    until(lambda: not watch.known("Node") and watch.ready(0))
+    assert watch.objects("Node") == []
+
+
+def test_what_can_be_done_without_is_no_sign_of_silence(watching: Callable[..., ClusterWatch]) -> None:
+    """One kind that no longer answers must not keep the others from being believed."""
+    server = Server((5,))
+    watch = watching(server, Subject("Lease", optional=True))
+    _version, stream = server.next_watch()
+    server.refuses = UNREACHABLE
+    stream.news.put(UNREACHABLE)
+    server.refuses = None
+    assert server.next_watch()[0] == "5"
+    assert watch.silent_since is None
+
+
+def test_silence_lasts_until_every_kind_is_heard_of_again(watching: Callable[..., ClusterWatch]) -> None:
+    server = Server((5,))
+    watch = watching(server, PODS, Subject("Job"))
+    streams = [server.next_watch()[1] for _kind in range(2)]
+    server.refuses = UNREACHABLE
+    for stream in streams:
+        stream.news.put(UNREACHABLE)
+    until(lambda: watch.silent_since is not None)
+    server.refuses = None
+    for _kind in range(2):
+        server.next_watch()
+    until(lambda: watch.silent_since is None)
+
+
 def test_a_change_wakes_who_waits(watching: Callable[..., ClusterWatch]) -> None:
     server = Server((5,))
     watch = watching(server)

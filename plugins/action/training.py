@@ -29,7 +29,7 @@ from ..module_utils.arguments import IDENTITY_ARGS, PLACE_ARGS, WAIT_ARGS
 from ..module_utils.arguments_kubernetes import CONNECTION_ARGS, connection
 from ..module_utils.errors import ActionFailed, InvalidInput
 from ..module_utils.hosts import tasks
-from ..module_utils.kube_state import observed
+from ..module_utils.kube_state import HOST, observed
 from ..module_utils.kube_topology import observe
 from ..module_utils.kubernetes_client import Cluster
 from ..module_utils.progress import progress_line
@@ -101,6 +101,14 @@ class ActionModule(ActionBase):
         try:
             return self._wait_in_cluster(Cluster(connection(self._options)), begin)
         except (ActionFailed, InvalidInput) as error:
+            if (
+                self._task.check_mode
+                and isinstance(error, ActionFailed)
+                and error.code in ("kubeconfig", "unreachable")
+            ):
+                # There may be no cluster yet; the module topology has said so.
+                unmade = HostState(host=HOST, name=self._options["name"])
+                return self._answer(None, None, unmade, begin, changed=False)
             raise AnsibleActionFail(str(error), result={"failure": error.as_failure()}) from error
 
     def _wait_in_cluster(self, cluster: Cluster, begin: float) -> Document:

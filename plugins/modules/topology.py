@@ -134,7 +134,7 @@ failure:
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -143,6 +143,7 @@ from ..module_utils.arguments import IDENTITY_ARGS, SPEC_ARGS, spec_params
 from ..module_utils.arguments_kubernetes import CONNECTION_ARGS, connection
 from ..module_utils.errors import ActionFailed, InvalidInput, Problem
 from ..module_utils.hosts import Run
+from ..module_utils.kube_state import HOST
 from ..module_utils.kubernetes_client import Cluster
 from ..module_utils.spec import Topology
 from ..module_utils.spec_kubernetes import namespace_of
@@ -151,6 +152,8 @@ from ..module_utils.topology_directory import TopologyDirectory
 
 #: What the roles before this module put on a host.
 PREPARED_FIELDS = ("python", "data_dir")
+#: How it looks from here where there is no cluster yet.
+UNMADE = ("kubeconfig", "unreachable")
 
 
 def on_hosts(module: AnsibleModule) -> dict[str, object]:
@@ -167,11 +170,11 @@ def in_cluster(module: AnsibleModule) -> dict[str, object]:
     manner = kube_topology.Manner(check_mode=module.check_mode, force=params["force_conflicts"])
     if params["state"] == "present":
         topology = Topology.from_params(spec_params(params))
-        change = kube_topology.present(Cluster(connection(params)), topology, manner)
+        change = in_reach(module, lambda cluster: kube_topology.present(cluster, topology, manner), topology)
     else:
         namespace = namespace_of(params["kubernetes"])
         end = kube_topology.stopped if params["state"] == "stopped" else kube_topology.absent
-        change = end(Cluster(connection(params)), params["name"], namespace, manner)
+        change = in_reach(module, lambda cluster: end(cluster, params["name"], namespace, manner))
     for text in change.warnings:
         module.warn(text)
     outcome = result(change.plan, change.before, change.after, change.wanted)
@@ -179,6 +182,21 @@ def in_cluster(module: AnsibleModule) -> dict[str, object]:
         for side, parts in (("before", change.old), ("after", change.new)):
             outcome["diff"][side]["objects"] = parts  # type: ignore[index]
     return outcome
+
+
+def in_reach(
+    module: AnsibleModule, act: Callable[[Cluster], kube_topology.Change], wanted: Topology | None = None
+) -> kube_topology.Change:
+    """Act on the cluster; in check mode one that earlier tasks would have made counts as empty."""
+    try:
+        return act(Cluster(connection(module.params)))
+    except ActionFailed as error:
+        if not module.check_mode or error.code not in UNMADE:
+            raise
+        nothing = HostState(host=HOST, name=module.params["name"])
+        plan = drift.plan_absent([nothing]) if wanted is None else drift.plan_present(wanted, [nothing])
+        warning = f"not there yet, as is to be expected in check mode: {error}"
+        return kube_topology.Change(plan, nothing, nothing, wanted.as_dict() if wanted else None, warnings=[warning])
 
 
 def present(module: AnsibleModule, topology: Topology) -> dict[str, object]:

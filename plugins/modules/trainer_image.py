@@ -291,10 +291,16 @@ class Image:
         registry = self.params["registry"] or {}
         if self.host and not is_registry(self.host):
             self.problems.append(Problem("registry.host", self.host, "host or host:port"))
-        if registry.get("ca") and not Path(registry["ca"]).is_file():
+        if registry.get("ca") and not Path(registry["ca"]).is_file() and not self.module.check_mode:
             self.problems.append(Problem("registry.ca", registry["ca"], "a file with certificates in PEM"))
         if platform.machine() not in _MACHINES:
             self.problems.append(Problem("the build host", platform.machine(), " or ".join(_MACHINES)))
+
+    @property
+    def waits_for_registry(self) -> bool:
+        """Whether the registry's authority is yet to be made, as it may be in check mode."""
+        ca = str((self.params["registry"] or {}).get("ca") or "")
+        return bool(ca) and not Path(ca).is_file()
 
     @property
     def archive(self) -> Path | None:
@@ -434,13 +440,13 @@ def present(image: Image) -> dict[str, Any]:
     pushed: list[str] = []
     push = False
     if image.host:
-        registry = image.registry()
         repository = image.params["repository"]
-        push = record is None or not registry.has(repository, facts["digest"], tag)
+        # Before the first registry is made, in check mode, nobody can be asked.
+        push = record is None or image.waits_for_registry or not image.registry().has(repository, facts["digest"], tag)
         if push and check:
             pushed = ["all"]
         elif push and record is not None:
-            pushed = registry.push(image.store, record, repository, tag)
+            pushed = image.registry().push(image.store, record, repository, tag)
     export = bool(image.params["bundle"]) and (record is None or not image.exported(record, tagged))
     if export and record is not None and not check:
         image.export(record, tagged, tag)

@@ -47,6 +47,8 @@ _BUSY_REGISTRY = re.compile(
 )
 #: What a runtime under load says now and then: the next try is better.
 _BUSY_RUNTIME = re.compile(r"deadline exceeded|timed out|name .* is reserved", re.IGNORECASE)
+#: What no further try finds in an image.
+_NO_PROGRAM = re.compile(r"exec: .*(no such file or directory|not found|permission denied)|exec format error")
 #: A pod that took more than it was given, and not its node that had too little.
 _OWN_FAULT = re.compile(r"exceed(s|ed)\b.*\blimit\b")
 _NO_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found')
@@ -281,6 +283,8 @@ def _ended_badly(look: _Look) -> Iterator[Suspicion]:
 
 
 def _runtime_patience(text: str) -> float:
+    if _NO_PROGRAM.search(text):
+        return AT_ONCE
     return LONG if _BUSY_RUNTIME.search(text) else BRIEF
 
 
@@ -572,8 +576,16 @@ def _no_connection(look: _Look) -> Iterator[Suspicion]:
                 peer, waiting.fields.get("address"), waiting.fields.get("message")
             )
             yield look.of_pod("no_connection", pod, message, _connection_step(look, peer), SHORT)
-        elif lost is not None and "not reached" in str(lost.fields.get("message")) and last(own, "connected") is None:
+        elif lost is not None and last(own, "connected") is None and _was_up(look, lost):
             yield look.of_pod("no_connection", pod, str(lost.fields["message"]), _connection_step(look, None), AT_ONCE)
+
+
+def _was_up(look: _Look, lost: Event) -> bool:
+    """Whether a parameter server that was not reached had said long before that it serves: else it was only late."""
+    servers = [task for task in look.tasks.values() if task.role == "ps"]
+    serving = [last(of_task(look.view.trainer, "ps", server.index), "serving") for server in servers]
+    up = all(event is not None and lost.wall - event.wall > SHORT for event in serving)
+    return up and "not reached" in str(lost.fields.get("message"))
 
 
 def _connection_step(look: _Look, peer: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,7 @@ PUT_OUT = "The node was low on resource: memory. Container trainer was using 9Mi
         ({"pods": [pod(**waiting("CreateContainerError", 'name "a" is reserved for "b"'))]}, "configuration", LONG),
         ({"pods": [pod(**waiting("RunContainerError", "no such file"))]}, "cannot_start", BRIEF),
         ({"pods": [pod(state=ended(128, "StartError", "no such file"))]}, "cannot_start", BRIEF),
+        ({"pods": [pod(state=ended(128, "StartError", 'exec: "x": not found'))]}, "cannot_start", AT_ONCE),
         ({"pods": [pod(state=ended(128, "StartError", "context deadline exceeded"))]}, "cannot_start", LONG),
         (
             {
@@ -374,16 +376,23 @@ def test_a_port_that_is_not_the_peer_s_still_tells_whom_it_means() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "message", "reasons"),
+    ("up_for", "before", "message", "reasons"),
     [
-        ([], "ps a:1 not reached in 60 s: timed out", ["no_connection"]),
-        (["connected"], "ps a:1 not reached in 60 s: timed out", []),
-        ([], "waited too long for worker-1", []),
+        (60, [], "ps a:1 not reached in 60 s: timed out", ["no_connection"]),
+        # The parameter server was late, or is not there yet: the next attempt finds it.
+        (2, [], "ps a:1 not reached in 60 s: timed out", []),
+        (None, [], "ps a:1 not reached in 60 s: timed out", []),
+        (60, ["connected"], "ps a:1 not reached in 60 s: timed out", []),
+        (60, [], "waited too long for worker-1", []),
     ],
 )
-def test_a_peer_that_was_never_reached(before: list[str], message: str, reasons: list[str]) -> None:
+def test_a_peer_that_was_never_reached(
+    up_for: float | None, before: list[str], message: str, reasons: list[str]
+) -> None:
+    serving = [] if up_for is None else [replace(trainer("serving", "ps", 0), wall=NOW - up_for)]
     said = [trainer(name, "worker", 0) for name in before] + [trainer("peer_lost", "worker", 0, message=message)]
-    assert [entry.cause.reason for entry in found({"pods": [pod("ps"), pod()], "trainer": said})] == reasons
+    seen = found({"pods": [pod("ps"), pod()], "trainer": serving + said})
+    assert [entry.cause.reason for entry in seen] == reasons
 
 
 def suspicion(reason: str, patience: float, task: str | None = "ps-0", message: str = "") -> Suspicion:

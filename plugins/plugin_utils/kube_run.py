@@ -165,8 +165,10 @@ class KubeRun:
         if state.phase == "stopped" and all(at_rest(entry) for entry in live.sets):
             text = "its sets were told to rest (state: stopped, or by hand) while it was waited for"
             return "stopped", _own_cause("stopped", text)
-        # When the chief is done, what becomes of the others changes nothing of the run.
-        found = None if self._chief_done else self._suspected(live, pods)
+        if self._chief_done is not None:
+            # What becomes of the others changes nothing of the run.
+            return "running", None
+        found = self._suspected(live, pods)
         if found is not None or state.phase == "failed":
             return "failed", found.as_dict() if found is not None else state.cause
         return self._lost(live) if state.phase == "lost" else ("running", None)
@@ -175,9 +177,7 @@ class KubeRun:
         """Sets that are missing: for a moment that is how a change looks, then somebody has removed them."""
         there = {entry["metadata"]["name"] for entry in live.sets}
         missing = [entry.name for entry in task_sets(self._topology) if entry.name not in there]
-        now = time.monotonic()
-        self._gone_since = self._gone_since or now
-        if now - self._gone_since < 2 * IDLE:
+        if not self._gone_for_good():
             return "running", None
         kind = "StatefulSet" if self._backend == "statefulset" else "Job"
         cause = _own_cause("removed", f"{kind} {', '.join(missing)} was deleted while the run was waited for")
@@ -188,11 +188,17 @@ class KubeRun:
         return "failed", cause
 
     def _removed(self, live: Live, pods: Sequence[PodView]) -> Moment:
-        now = time.monotonic()
-        self._gone_since = self._gone_since or now
-        phase = "running" if now - self._gone_since < 2 * IDLE else "failed"
+        if not self._gone_for_good():
+            return Moment(observed(live), None, pods, "running")
         text = f"topology {self._topology.name!r} was removed from namespace {self._namespace} while it was waited for"
-        return Moment(observed(live), None, pods, phase, _own_cause("removed", text) if phase == "failed" else None)
+        return Moment(observed(live), None, pods, "failed", _own_cause("removed", text))
+
+    def _gone_for_good(self) -> bool:
+        """Whether what is missing has been missing for a while."""
+        now = time.monotonic()
+        if self._gone_since is None:
+            self._gone_since = now
+        return now - self._gone_since >= 2 * IDLE
 
     def _said_done(self) -> bool:
         """Whether the tasks have said that they are done.
@@ -212,7 +218,8 @@ class KubeRun:
         if "worker-0" not in done:
             return False
         now = time.monotonic()
-        self._chief_done = self._chief_done or now
+        if self._chief_done is None:
+            self._chief_done = now
         self._lingering = now - self._chief_done > FAREWELL_SECONDS
         return self._lingering
 
@@ -221,6 +228,10 @@ class KubeRun:
         return self._topology.kubernetes.backend if self._topology.kubernetes else "indexed_job"
 
     def _suspected(self, live: Live, pods: Sequence[PodView]) -> Cause | None:
+        if self._watch.silent_since is not None:
+            # A cluster that does not answer shows an old picture: nothing is concluded from it, and nothing lasts.
+            self._patience = Patience()
+            return None
         present = {pod["metadata"]["uid"] for pod in live.pods}
         view = View(
             pods=[pod.pod for pod in pods if pod.uid in present],
@@ -230,9 +241,6 @@ class KubeRun:
             trainer=self.logs.events(),
             now=time.time(),
         )
-        # A cluster that does not answer shows an old picture: nothing new is concluded from it.
-        if self._watch.silent_since is not None:
-            return None
         return self._patience.judge(suspicions(self._topology, view), time.monotonic())
 
     def _pods(self, present: Sequence[Mapping[str, Any]]) -> list[PodView]:
@@ -248,9 +256,7 @@ class KubeRun:
         logs = self.logs.lines()
         results.write_logs(logs)
         results.write_events(logs, self._run_id)
-        events = self._watch.objects("Event")
-        ours = {entry.name for entry in task_sets(self._topology)} | {pod.name for pod in moment.pods}
-        about = [event for event in events if event["involvedObject"].get("name") in ours]
+        about = self._events_about(moment.pods)
         results.write_objects(
             {
                 "pods": [pod.pod for pod in moment.pods],
@@ -276,6 +282,12 @@ class KubeRun:
         results.write_document(document)
         return document
 
+    def _events_about(self, pods: Sequence[PodView]) -> list[Mapping[str, Any]]:
+        """Return the cluster's events about the run's sets and pods; it keeps them for an hour, a run may be longer."""
+        ours = {entry.name for entry in task_sets(self._topology)} | {pod.name for pod in pods}
+        every = [*self._watch.departed("Event"), *self._watch.objects("Event")]
+        return [event for event in every if event["involvedObject"].get("name") in ours]
+
     def _versions(self, versions: Mapping[str, object]) -> Mapping[str, object]:
         try:
             major, minor = self._cluster.version()
@@ -300,18 +312,23 @@ class KubeRun:
         What is written outlives the run's objects: a finished run that is applied again trains nothing, and pods that
         are made anew for it idle at once.
         """
-        if moment.known is None or moment.known.run.run_id != self._run_id or moment.known.outcome is not None:
+        if moment.known is None or moment.known.run.run_id != self._run_id:
             return
+        if moment.known.outcome is None:
+            self._note(moment)
+        # Also where whoever noted it came no further.
+        if moment.phase == "failed" or (self._lingering and self._backend == "indexed_job"):
+            self._rest()
+        # Pods that idle, or are gone, need no protection: it would keep a node from being drained for ever.
+        labels = label_selector(self._topology.name)
+        self._cluster.delete_collection("PodDisruptionBudget", self._namespace, labels=labels)
+
+    def _note(self, moment: Moment) -> None:
         outcome = {"run_id": self._run_id, "phase": moment.phase, "cause": _short(moment.cause)}
         document: Document = {"metadata": {"annotations": {ANNOTATION_OUTCOME: json.dumps(outcome, sort_keys=True)}}}
         if moment.phase == "succeeded":
             document["data"] = {"finished": self._run_id}
         self._cluster.patch("ConfigMap", self._topology.name, self._namespace, document)
-        # Pods that idle, or are gone, need no protection: it would keep a node from being drained for ever.
-        labels = label_selector(self._topology.name)
-        self._cluster.delete_collection("PodDisruptionBudget", self._namespace, labels=labels)
-        if moment.phase == "failed" or (self._lingering and self._backend == "indexed_job"):
-            self._rest()
 
     def _rest(self) -> None:
         """Tell the sets of a run to have no pods: the chief first, which then writes its checkpoint."""

@@ -33,6 +33,8 @@ RECOVERED_SECONDS = 30.0
 STORY_SECONDS = 120.0
 #: A pod that is asked to go and is still there so long after its grace period is on a node that does not answer.
 STUCK_SECONDS = 8.0
+#: A cluster's name servers may remember for so long that a name was unknown, which since then is known.
+RESOLVERS_MEMORY = 35.0
 #: Kubernetes' events that a cause carries.
 EVENTS_KEPT = 5
 
@@ -55,6 +57,8 @@ _NO_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found')
 _MISSING_OBJECT = re.compile(
     r'(secret|configmap) "([^"]+)" not found|references non-existent (secret|config) key', re.IGNORECASE
 )
+#: What a resolver says of a name that it does not know, and not of servers that it cannot ask.
+_UNKNOWN_NAME = re.compile(r"not known|No address associated", re.IGNORECASE)
 #: Why a container waits whose image a node cannot get.
 WAITING_FOR_IMAGE = (
     "ErrImagePull",
@@ -566,18 +570,30 @@ def _no_connection(look: _Look) -> Iterator[Suspicion]:
         waiting = own[-1] if own and own[-1].event == "waiting" else None
         lost = last(own, "peer_lost")
         if waiting is not None and pod.running:
-            peer = _task_at(look, str(waiting.fields.get("address")))
-            serves = peer is not None and (
-                look.pods[peer].ready or last(of_task(look.view.trainer, *_split(peer)), "serving") is not None
-            )
-            if not serves:
-                continue
-            message = "cannot reach {} at {}, which runs and says that it serves: {}".format(
-                peer, waiting.fields.get("address"), waiting.fields.get("message")
-            )
-            yield look.of_pod("no_connection", pod, message, _connection_step(look, peer), SHORT)
+            yield from _unreached(look, pod, str(waiting.fields.get("address")), str(waiting.fields.get("message")))
         elif lost is not None and last(own, "connected") is None and _was_up(look, lost):
             yield look.of_pod("no_connection", pod, str(lost.fields["message"]), _connection_step(look, None), AT_ONCE)
+
+
+def _unreached(look: _Look, pod: PodView, address: str, tried: str) -> Iterator[Suspicion]:
+    """A task that waits for an address, though whoever may be meant by it serves."""
+    peer = _task_at(look, address)
+    servers = [name for name, task in look.tasks.items() if task.role == "ps"]
+    if not all(_serves(look, name) for name in ([peer] if peer else servers)):
+        return
+    if peer is None:
+        message, patience = f"cannot reach {address}, which is the address of no task: {tried}", BRIEF
+    else:
+        message = f"cannot reach {peer} at {address}, which runs and says that it serves: {tried}"
+        patience = RESOLVERS_MEMORY if _UNKNOWN_NAME.search(tried) else SHORT
+        if look.tasks[peer].address != address:
+            patience = BRIEF
+    yield look.of_pod("no_connection", pod, message, _connection_step(look, peer), patience)
+
+
+def _serves(look: _Look, name: str) -> bool:
+    """Whether a task takes connections, as its probe or itself says."""
+    return look.pods[name].ready or last(of_task(look.view.trainer, *_split(name)), "serving") is not None
 
 
 def _was_up(look: _Look, lost: Event) -> bool:

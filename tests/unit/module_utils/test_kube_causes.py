@@ -14,6 +14,7 @@ from ansible_collections.dtf.cluster.plugins.module_utils.kube_causes import (
     AT_ONCE,
     BRIEF,
     LONG,
+    RESOLVERS_MEMORY,
     SHORT,
     Cause,
     Patience,
@@ -369,10 +370,28 @@ def test_tasks_that_run_and_do_not_reach_each_other() -> None:
     assert found({"pods": pods, "trainer": [serving, chief, trainer("connected", "worker", 0)]}) == []
 
 
-def test_a_port_that_is_not_the_peer_s_still_tells_whom_it_means() -> None:
-    chief = trainer("waiting", "worker", 0, address="demo-ps-0.demo-ps.default.svc:1", message="refused")
-    (suspicion,) = found({"pods": [pod("ps"), pod()], "trainer": [trainer("serving", "ps", 0), chief]})
-    assert "cannot reach ps-0" in suspicion.cause.message
+@pytest.mark.parametrize(
+    ("address", "tried", "said", "patience"),
+    [
+        # Another port than the peer's: its host still tells whom it means.
+        ("demo-ps-0.demo-ps.default.svc:1", "refused", "cannot reach ps-0", BRIEF),
+        ("nobody.demo-ps:8000", "[Errno -2] Name or service not known", "which is the address of no task", BRIEF),
+        # A name server may remember that the name was unknown before the pod was there.
+        ("demo-ps-0.demo-ps.default.svc:8000", "[Errno -2] Name or service not known", "ps-0", RESOLVERS_MEMORY),
+        ("demo-ps-0.demo-ps.default.svc:8000", "[Errno -5] No address associated", "ps-0", RESOLVERS_MEMORY),
+        ("demo-ps-0.demo-ps.default.svc:8000", "[Errno -3] Temporary failure in name resolution", "ps-0", SHORT),
+    ],
+)
+def test_what_a_task_waits_for_tells_how_long_it_may(address: str, tried: str, said: str, patience: float) -> None:
+    chief = trainer("waiting", "worker", 0, address=address, message=tried)
+    pods = [pod("ps"), pod()]
+    (suspicion,) = found({"pods": pods, "trainer": [trainer("serving", "ps", 0), chief]})
+    assert said in suspicion.cause.message
+    assert tried in suspicion.cause.message
+    assert suspicion.patience == patience
+    assert found({"pods": pods, "trainer": [chief]}) == []
+    reached = trainer("reached", "worker", 0, address=address)
+    assert found({"pods": pods, "trainer": [trainer("serving", "ps", 0), chief, reached]}) == []
 
 
 @pytest.mark.parametrize(

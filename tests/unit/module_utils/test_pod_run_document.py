@@ -243,3 +243,15 @@ def test_events_are_kept_in_few_words() -> None:
     assert kept_events([pulled("p", "w")]) == [
         {"event": "Pulled", "object": "Pod p", "type": "Normal", "count": 1, "wall": BEGIN + 2, "message": "w"}
     ]
+
+
+def test_a_chief_that_was_moved_in_the_midst_is_timed_by_wall_clocks_and_the_document_says_so() -> None:
+    first = stretch("worker", 0, {"started": 6, "imported": 9, "ready": 12, "released": 14})
+    again = Stretch(
+        "worker-0", "q", "w2", said("worker", 0, {"started": 18, "target": 24, "finished": 26}, 5, **FIELDS)
+    )
+    document = made(stretches=[STRETCHES[0], first, again, STRETCHES[2]])
+    assert document["training"]["seconds"] == pytest.approx(10)
+    assert document["training"]["clock"] == "wall clocks of the nodes that the chief ran on"
+    assert sum(document["phases"].values()) == pytest.approx(document["wall_seconds"])
+    assert document["tasks"][1]["restarts"] == 1

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -71,6 +72,17 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _end_children() -> None:
+    """Interrupt every child and wait for it: what was just being started when a signal came is in nobody's hands."""
+    listings = Path("/proc/self/task").glob("*/children")
+    for number in {number for listing in listings for number in listing.read_text(encoding="ascii").split()}:
+        with suppress(ProcessLookupError):
+            os.kill(int(number), signal.SIGINT)
+    with suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -101,6 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(problem, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        _end_children()
         print("stopped; what is finished stays", file=sys.stderr)
         return 130
     return 0

@@ -1,13 +1,13 @@
 """A cluster of the tests' own with everything that is asked of its API server written down, or one that is up already.
 
-``DTF_TEST_KUBECONFIG`` names the latter; what only the former can tell is then skipped.
+``DTF_TEST_KUBECONFIG`` names the latter, or ``DTF_TEST_LAB`` the inventory of a laboratory whose hosts may be stopped;
+what only the former can tell is then skipped.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 import uuid
@@ -20,11 +20,15 @@ import yaml
 
 from ansible_collections.dtf.cluster.plugins.module_utils.kubeadm_documents import AUDIT_LOG
 from ansible_collections.dtf.cluster.plugins.module_utils.kubernetes_client import Cluster
+from tests.integration.kubernetes.lab_hosts import LabHosts
+from tests.integration.kubernetes.plays import ansible_playbook, environment
 
 ROOT = Path(__file__).resolve().parents[3]
 NAME = "kubernetes-test"
 SUBNET = "172.30.33.0/24"
 PACKAGE = "ansible_collections.dtf.cluster.plugins.modules"
+#: Where the trainer's image is kept between runs, beside what says what it was made of.
+IMAGE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dtf" / "test-image" / "trainer.json"
 #: Making the cluster counts as part of the first test.
 FIRST_TEST_SECONDS = 900
 
@@ -41,7 +45,7 @@ def run(*command: str, timeout: float = 600) -> str:
     ended = subprocess.run(
         command,
         cwd=ROOT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"},
+        env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -59,22 +63,19 @@ def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None
     if os.environ.get("DTF_TEST_KUBECONFIG"):
         yield None
         return
+    if os.environ.get("DTF_TEST_LAB"):
+        yield Path(os.environ["DTF_TEST_LAB"])
+        return
     inventory = tmp_path_factory.mktemp("lab") / "inventory"
     lab = [sys.executable, str(ROOT / "tools" / "lab.py")]
     named = [f"--name={NAME}", f"--inventory={inventory}"]
     try:
         run(*lab, "up", *named, f"--subnet={SUBNET}", "--hosts=3", "--flavour=prepared")
         audit = {"kubeadm_audit_log": True, "kubeadm_audit_rules": [{"level": "Metadata"}]}
-        playbook = str(Path(sys.executable).parent / "ansible-playbook")
-        run(playbook, "-i", str(inventory), "playbooks/cluster.yml", "-e", json.dumps(audit))
+        run(*ansible_playbook("-i", str(inventory), "playbooks/cluster.yml", "-e", json.dumps(audit)))
         yield inventory
     finally:
         run(*lab, "down", *named)
-
-
-def host_variables(inventory: Path) -> Document:
-    lab: Document = yaml.safe_load((inventory / "hosts.yml").read_text(encoding="utf-8"))["all"]["children"]["lab"]
-    return lab
 
 
 @pytest.fixture(scope="session")
@@ -82,21 +83,44 @@ def kubeconfig(laboratory: Path | None) -> Path:
     """Credentials of the cluster's administrator."""
     if laboratory is None:
         return Path(os.environ["DTF_TEST_KUBECONFIG"])
-    return Path(host_variables(laboratory)["vars"]["ansible_ssh_private_key_file"]).with_name("kubeconfig")
+    return LabHosts(laboratory).folder / "kubeconfig"
+
+
+@pytest.fixture(scope="session")
+def hosts(laboratory: Path | None) -> LabHosts:
+    """The cluster's hosts, which may be disturbed."""
+    if laboratory is None:
+        pytest.skip("the hosts of a cluster that was given are not ours to disturb")
+    return LabHosts(laboratory)
+
+
+@pytest.fixture(scope="session")
+def image(laboratory: Path | None, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The trainer's image, in every node's containerd; what it was made of before is not made again."""
+    if laboratory is None:
+        given = os.environ.get("DTF_TEST_IMAGE")
+        return given or pytest.skip("DTF_TEST_IMAGE names no image that the cluster has")
+    build = {"hosts": "localhost", "connection": "local", "roles": ["dtf.cluster.dataset", "dtf.cluster.trainer_image"]}
+    load = {"hosts": "kube_node", "roles": ["dtf.cluster.trainer_image"], "vars": {"trainer_image_state": "loaded"}}
+    python = {"ansible_python_interpreter": sys.executable}
+    playbook = tmp_path_factory.mktemp("image") / "play.yml"
+    plays = [{**build, "gather_facts": False, "vars": python}, {**load, "gather_facts": False}]
+    playbook.write_text(yaml.safe_dump(plays), encoding="utf-8")
+    given = {"dtf_image": str(IMAGE), "dtf_registry": "", "dtf_bundle": str(ROOT / "build" / "bundle")}
+    run(*ansible_playbook("-i", str(laboratory), str(playbook), "-e", json.dumps(given)))
+    tagged: str = json.loads(IMAGE.read_text(encoding="utf-8"))["tagged"]
+    return tagged
 
 
 @pytest.fixture(scope="session")
 def audit(laboratory: Path | None) -> Callable[[], list[Document]]:
     """Everything the API server was asked so far, as it wrote it down."""
-    if laboratory is None:
+    if laboratory is None or os.environ.get("DTF_TEST_LAB"):
         pytest.skip("only the tests' own cluster writes down what it is asked")
-    lab = host_variables(laboratory)
-    first = next(iter(lab["hosts"].values()))["ansible_host"]
+    hosts = LabHosts(laboratory)
 
     def read() -> list[Document]:
-        options = shlex.split(lab["vars"]["ansible_ssh_args"])
-        lines = run("ssh", *options, f"{lab['vars']['ansible_user']}@{first}", "cat", AUDIT_LOG).splitlines()
-        return [json.loads(line) for line in lines]
+        return [json.loads(line) for line in hosts.run(hosts.control_plane, f"cat {AUDIT_LOG}").splitlines()]
 
     return read
 

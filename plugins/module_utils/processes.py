@@ -338,20 +338,26 @@ def _short_command(line: str) -> str:
     return line[:80]
 
 
-def available_memory_mb() -> int:
-    """Return what this host can still give to processes, with the limit of an enclosing cgroup (MiB)."""
-    meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
+def available_memory_mb(root: Path = Path("/")) -> int:
+    """Return what this host can still give to processes, with the limit of an enclosing cgroup (MiB).
+
+    A cgroup's usage counts the page cache, which the kernel gives back to whoever needs it: it is not in use here, as
+    it is not in the kernel's own MemAvailable.
+    """
+    meminfo = (root / "proc/meminfo").read_text(encoding="ascii")
     match = re.search(r"^MemAvailable:\s+([0-9]+) kB$", meminfo, re.MULTILINE)
     available = int(match.group(1)) // 1024 if match else 0
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    for folder, limit, used, cache in (
+        ("sys/fs/cgroup", "memory.max", "memory.current", r"(?:in)?active_file"),
+        ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", r"total_(?:in)?active_file"),
     ):
         try:
-            left = int(Path(limit).read_text(encoding="ascii")) - int(Path(used).read_text(encoding="ascii"))
+            most, taken = (int((root / folder / name).read_text(encoding="ascii")) for name in (limit, used))
+            stat = (root / folder / "memory.stat").read_text(encoding="ascii")
         except (OSError, ValueError):
             continue
-        available = min(available, left // MIB)
+        cached = sum(int(size) for size in re.findall(rf"^{cache} ([0-9]+)$", stat, re.MULTILINE))
+        available = min(available, (most - taken + cached) // MIB)
     return available
 
 

@@ -74,6 +74,14 @@ def test_check_apply_again_and_change(play: Play) -> None:
     assert play.run(trainer_environment_pip_extra_args=["--no-deps"]).changed > 0
     assert said(python, "-m", "dtf_trainer", "--version") == "dtf_trainer 0.1.0"
 
+    before = tree(play.root)
+    assert play.run("--check", trainer_environment_state="absent").changed > 0
+    assert tree(play.root) == before
+    assert play.run(trainer_environment_state="absent").changed > 0
+    assert not trainer.exists()
+    assert play.run("--check", trainer_environment_state="absent").changed == 0
+    assert play.run(trainer_environment_state="absent").changed == 0
+
 
 @pytest.mark.parametrize(
     ("variables", "message"),

@@ -33,25 +33,32 @@ def progress_line(
 
 
 def _stage(chief: Sequence[Event], target_step: int) -> str:
-    if last(chief, "finished") or last(chief, "exported"):
+    attempt = _newest_attempt(chief)
+    ended = last(attempt, "finished")
+    code = ended.number("exit_code") if ended else None
+    if last(chief, "exported") or code == 0:
         return "exported, ending"
+    # A chief that lost a peer, or was told to stop, says that it is finished too.
+    if code is not None:
+        return f"the chief ended with exit code {code:.0f}"
     if first(chief, "target"):
         return "target reached, evaluating and exporting"
-    if first(chief, "released") is None:
+    # The barrier opens once in a run: a chief that was started again says only that it trains.
+    if not any(last(attempt, name) for name in ("released", "first_step", "progress")):
         for name, text in (
             ("ready", "waiting at the barrier"),
             ("connected", "compiling the step"),
             ("imported", "connecting"),
             ("started", "importing TensorFlow"),
         ):
-            if last(chief, name):
+            if last(attempt, name):
                 return text
         return "starting"
-    newest = last(chief, "progress")
+    newest = last(attempt, "progress")
     step = newest.number("global_step") if newest else None
     if newest is None or step is None:
         return "training"
-    rate = _rate(chief)
+    rate = _rate(attempt)
     text = f"step {step:,.0f}" + (f" of {target_step:,}" if target_step else "")
     if rate:
         text += f" · {rate:,.0f} steps/s"
@@ -59,6 +66,12 @@ def _stage(chief: Sequence[Event], target_step: int) -> str:
             text += f" · {duration((target_step - step) / rate)} left"
     loss = newest.number("loss")
     return text + (f" · loss {loss:.3g}" if loss is not None else "")
+
+
+def _newest_attempt(chief: Sequence[Event]) -> Sequence[Event]:
+    """Return what the chief has said since it was started last."""
+    begun = [number for number, event in enumerate(chief) if event.event == "started"]
+    return chief[begun[-1] :] if begun else chief
 
 
 def _rate(chief: Sequence[Event]) -> float | None:

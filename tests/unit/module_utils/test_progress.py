@@ -51,6 +51,31 @@ def test_each_stage_of_a_golden_run(until: str, line: str) -> None:
     assert progress_line(chief("one_ps_two_workers", until), UP, 3, 2000) == line
 
 
+def said(name: str, monotonic: float, **fields: object) -> Event:
+    return Event(name, "r", "worker", 0, 0, 0.0, monotonic, fields)
+
+
+LOST_A_PEER = [RELEASED, progress(12, 6_000), said("finished", 15.0, exit_code=75)]
+STARTED_AGAIN = [*LOST_A_PEER, said("started", 17.0)]
+# No barrier any more: the others train already.
+CONTINUED = [*STARTED_AGAIN, said("imported", 19.0), said("connected", 20.0), said("first_step", 21.0)]
+
+
+@pytest.mark.parametrize(
+    ("events", "line"),
+    [
+        (LOST_A_PEER, "the chief ended with exit code 75"),
+        (STARTED_AGAIN, "importing TensorFlow"),
+        (CONTINUED[:-1], "compiling the step"),
+        (CONTINUED, "training"),
+        ([*CONTINUED, progress(22, 5_000), progress(23, 6_000)], "step 6,000 of 10,000 · 1,000 steps/s · 4 s left"),
+        ([*CONTINUED, said("target", 30.0), said("started", 40.0)], "target reached, evaluating and exporting"),
+    ],
+)
+def test_a_chief_that_was_started_again(events: list[Event], line: str) -> None:
+    assert progress_line(events, UP, 3, 10_000) == f"{line} · 3/3 tasks up"
+
+
 def test_before_anything_was_said() -> None:
     assert progress_line([], [], 3, 2000) == "starting · 0/3 tasks up"
 

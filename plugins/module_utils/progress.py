@@ -13,6 +13,14 @@ from collections.abc import Mapping, Sequence
 from .events import Event, first, last
 from .status import tasks_up
 
+#: What a chief is about after each of its events, the latest first.
+_BEFORE_TRAINING = (
+    ("ready", "waiting at the barrier"),
+    ("connected", "compiling the step"),
+    ("imported", "connecting"),
+    ("started", "importing TensorFlow"),
+)
+
 
 def progress_line(
     chief: Sequence[Event], tasks: Sequence[Mapping[str, object]], task_count: int, target_step: int
@@ -45,15 +53,7 @@ def _stage(chief: Sequence[Event], target_step: int) -> str:
         return "target reached, evaluating and exporting"
     # The barrier opens once in a run: a chief that was started again says only that it trains.
     if not any(last(attempt, name) for name in ("released", "first_step", "progress")):
-        for name, text in (
-            ("ready", "waiting at the barrier"),
-            ("connected", "compiling the step"),
-            ("imported", "connecting"),
-            ("started", "importing TensorFlow"),
-        ):
-            if last(attempt, name):
-                return text
-        return "starting"
+        return next((text for name, text in _BEFORE_TRAINING if last(attempt, name)), "starting")
     newest = last(attempt, "progress")
     step = newest.number("global_step") if newest else None
     if newest is None or step is None:

@@ -27,6 +27,9 @@ from ..module_utils.pod_view import CONTAINER, PodView
 FOLLOWED = 40
 #: Seconds before a log that broke off is asked for again.
 PAUSE = 0.5
+#: How often in a row nobody knows the pod before its log is given up: for about a minute, in which a kubelet that was
+#: started anew learns from the API server what it runs.
+UNKNOWN = 120
 
 
 @dataclass
@@ -155,6 +158,7 @@ class PodLogs:
         chapter.complete = True
 
     def _follow(self, pod: PodView, chapter: Chapter) -> None:
+        unknown = 0
         while not self._closed:
             # A stream ends with its container, and with the server that it came from.
             over, previous = self._over(chapter), self._replaced(chapter)
@@ -169,13 +173,17 @@ class PodLogs:
                     timestamps=True,
                 )
                 self._streams[chapter.uid, chapter.start] = stream
+                unknown = 0
                 for line in stream:
                     if self._replaced(chapter) and not previous:
                         # From here on the next chapter's own follower reads.
                         break
                     self._take(chapter, line)
             except ActionFailed as error:
-                if error.code == "not_found" or (over and error.code != "unreachable"):
+                unknown = unknown + 1 if error.code == "not_found" else 0
+                view = self._views.get(chapter.uid)
+                leaves = unknown > 0 and (view is None or view.terminating)
+                if leaves or unknown >= UNKNOWN or (over and error.code != "unreachable"):
                     return
                 over = False
             if over:

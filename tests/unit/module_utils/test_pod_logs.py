@@ -184,6 +184,19 @@ def test_a_pod_that_is_gone_ends_its_log() -> None:
     assert not logs.chapters()[0].complete
 
 
+def test_a_kubelet_that_was_started_anew_does_not_know_its_pods_yet() -> None:
+    nobody = [ActionFailed("not_found", "pod t-chief-0 not found")] * 3
+    before, after = Stream([line(1, "before")], ends=True), Stream([line(2, "after")], ends=False)
+    kubelet = Kubelet(before, *nobody, after)
+    logs, _told = kept(kubelet)
+    logs.attend([view()])
+    while "after" not in logs.lines().get("worker-0", []):
+        threading.Event().wait(0.01)
+    logs.finish([view()], 5)
+    assert logs.lines() == {"worker-0": ["before", "after"]}
+    assert len(kubelet.asked) == 5
+
+
 def test_beyond_a_number_of_logs_only_the_chiefs_is_followed_and_the_others_are_read_in_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

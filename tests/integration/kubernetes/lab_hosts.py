@@ -29,6 +29,11 @@ class LabHosts:
         self._user = lab["vars"]["ansible_user"]
         self._addresses: dict[str, str] = {name: host["ansible_host"] for name, host in lab["hosts"].items()}
 
+    @property
+    def nodes(self) -> list[str]:
+        """Return the hosts that are not the control plane."""
+        return [name for name in self._addresses if name != self.control_plane]
+
     def run(self, host: str, script: str) -> str:
         """Return what a script prints on a host."""
         command = ["ssh", *self._options, f"{self._user}@{self._addresses[host]}", script]

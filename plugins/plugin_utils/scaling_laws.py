@@ -180,12 +180,11 @@ def _block_effects(times: Times) -> Floats:
     """Return a row for each run and a column for each block but one: effects that add up to zero."""
     if times.blocks is None:
         return np.zeros((len(times.sizes), 0))
-    blocks = list(dict.fromkeys(times.blocks))
-    columns = np.zeros((len(times.sizes), max(0, len(blocks) - 1)))
-    for row, block in enumerate(times.blocks):
-        place = blocks.index(block)
-        columns[row] = -1.0 if place == len(blocks) - 1 else np.eye(len(blocks) - 1)[place]
-    return columns
+    places = {block: place for place, block in enumerate(dict.fromkeys(times.blocks))}
+    columns = np.zeros((len(times.sizes), len(places)))
+    columns[np.arange(len(times.sizes)), [places[block] for block in times.blocks]] = 1.0
+    found: Floats = columns[:, :-1] - columns[:, -1:]
+    return found
 
 
 def _growth(theta: Floats, sizes: Floats) -> Floats:

@@ -23,7 +23,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, object] | None = None) -> dict[str, object]:
         """Return the topology and what was left behind."""
         super().run(tmp, task_vars)
-        _, options = self.validate_argument_spec({"path": {"type": "path", "required": True}})
+        _validated, options = self.validate_argument_spec({"path": {"type": "path", "required": True}})
         try:
             # A relative path is looked for where a playbook's files are.
             found = read(Path(self._loader.path_dwim(options["path"])))

@@ -46,15 +46,16 @@ CONNECTION_ARGS: dict[str, object] = {
 }
 
 
-def connection(params: Mapping[str, object], environment: Mapping[str, str] = os.environ) -> dict[str, object]:
+def connection(params: Mapping[str, object], environment: Mapping[str, str] | None = None) -> dict[str, object]:
     """Return the part of a module's arguments that :class:`kubernetes_client.Cluster` reads.
 
     Args:
         params: a module's arguments. In one that knows hosts by name too, ``host`` has no value of its own from the
             environment.
-        environment: stands in for what such a module left open.
+        environment: stands in for what such a module left open; the process's own unless given.
     """
     given = {name: params[name] for name in CONNECTION_ARGS if params.get(name) is not None}
+    environment = os.environ if environment is None else environment
     if "host" not in given and environment.get("K8S_AUTH_HOST"):
         given["host"] = environment["K8S_AUTH_HOST"]
     return given

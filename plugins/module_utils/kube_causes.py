@@ -621,7 +621,7 @@ def _task_at(look: _Look, address: str) -> str | None:
 
 
 def _split(name: str) -> tuple[str, int]:
-    role, _, index = name.rpartition("-")
+    role, _dash, index = name.rpartition("-")
     return role, int(index)
 
 

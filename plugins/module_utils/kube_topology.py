@@ -151,7 +151,8 @@ def absent(cluster: Cluster, name: str, namespace: str, manner: Manner) -> Chang
     if plan.changes:
         selector = label_selector(name)
         # The memory goes last: until then an interrupted removal is still known for what it is.
-        for kind in [*SET_KINDS, "Pod", *(kind for _, kind, _ in KINDS if kind not in (*SET_KINDS, "ConfigMap"))]:
+        kinds = [kind for _version, kind, _plural in KINDS if kind not in (*SET_KINDS, "ConfigMap")]
+        for kind in [*SET_KINDS, "Pod", *kinds]:
             if kind == "Pod" or live.objects[kind]:
                 cluster.delete_collection(kind, namespace, labels=selector, dry_run=manner.check_mode)
         if not manner.check_mode:

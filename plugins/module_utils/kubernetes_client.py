@@ -622,15 +622,15 @@ class _Imported:
         from urllib3 import HTTPHeaderDict  # noqa: PLC0415
 
         manager = client.rest_client.pool_manager
-        send = manager.urlopen
+        send = manager.request
 
-        def urlopen(method: str, url: str, **options: Any) -> Any:
+        def request(method: str, url: str, **options: Any) -> Any:
             headers = HTTPHeaderDict(options.pop("headers", None) or {})
             for value in values:
                 headers.add(name, value)
             return send(method, url, headers=headers, **options)
 
-        manager.urlopen = urlopen
+        manager.request = request
 
 
 def _import_client() -> _Imported:

@@ -128,7 +128,7 @@ class ManifestReader:
             if value in ("", {}, []):
                 continue
             path = self.where(name)
-            why = next(reason for pattern, reason in reasons if re.search(pattern, path))
+            why = next((reason for pattern, reason in reasons if re.search(pattern, path)), reasons[-1][1])
             yield NotCarriedOver(path, value, why)
         for child in self._children:
             yield from child.rest(reasons)

@@ -133,7 +133,7 @@ def _host_list_problems(topology: Topology) -> list[Problem]:
 def _object(
     topology: Topology, kind: str, name: str, entry: TaskSet | None = None, run_id: str = ""
 ) -> dict[str, object]:
-    versions = {known: version for version, known, _ in KINDS}
+    versions = {known: version for version, known, _plural in KINDS}
     return {
         "apiVersion": versions[kind],
         "kind": kind,

@@ -209,7 +209,7 @@ def _volumes(topology: Topology, kubernetes: Kubernetes, entry: TaskSet) -> list
         {"name": "config", "configMap": {"name": topology.name}},
         {"name": "scratch", "emptyDir": {}},
     ]
-    for name, _, source in _storage(kubernetes, entry):
+    for name, _path, source in _storage(kubernetes, entry):
         ours = {"persistentVolumeClaim": {"claimName": f"{topology.name}-{name}"}}
         found.append({"name": name, **copy.deepcopy(dict(ours if "claim" in source else source))})
     return found
@@ -221,7 +221,7 @@ def _mounts(kubernetes: Kubernetes, entry: TaskSet) -> list[dict[str, object]]:
         {"name": "scratch", "mountPath": SCRATCH_DIR},
         *(
             {"name": name, "mountPath": path, **({"readOnly": True} if name == "data" else {})}
-            for name, path, _ in _storage(kubernetes, entry)
+            for name, path, _source in _storage(kubernetes, entry)
         ),
     ]
 

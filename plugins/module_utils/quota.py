@@ -54,7 +54,7 @@ class Capacity:
 def capacity(objects: Sequence[Mapping[str, object]]) -> Capacity:
     """Return the sum over the pods of a topology's objects."""
     total: Counter[str] = Counter()
-    for _, size, spec in _pods(objects):
+    for _owner, size, spec in _pods(objects):
         requests, limits = _pod_amounts(spec)
         total["pods"] += size
         total["cpu"] += int(requests.get("cpu", Fraction(0)) * 1000 * size)
@@ -112,10 +112,10 @@ def _missing_amounts(
 ) -> Iterator[Problem]:
     """Yield what a quota refuses because a container leaves it open."""
     for resource in hard:
-        kind, _, bare = _SHORT_NAMES.get(resource, resource).partition(".")
+        kind, _dot, bare = _SHORT_NAMES.get(resource, resource).partition(".")
         if kind not in ("requests", "limits") or bare not in _COMPUTE:
             continue
-        for owner, _, pod in _pods(wanted):
+        for owner, _size, pod in _pods(wanted):
             open_ones = [
                 str(container.get("name"))
                 for container in _containers(pod)
@@ -140,7 +140,7 @@ def _usage(objects: Sequence[Mapping[str, object]], spec: Mapping[str, object]) 
 
 
 def _pod_usage(objects: Sequence[Mapping[str, object]], spec: Mapping[str, object]) -> Iterator[tuple[str, Fraction]]:
-    for _, size, pod in _pods(objects):
+    for _owner, size, pod in _pods(objects):
         if not _in_scope(pod, spec):
             continue
         requests, limits = _pod_amounts(pod)
@@ -246,7 +246,7 @@ def _subjects(
             if document.get("kind") == kind:
                 yield _name(document), _amounts(_part(_part(_part(document, "spec"), "resources"), "requests")), {}
         return
-    for owner, _, pod in _pods([_with_defaults(document, limit_ranges) for document in objects]):
+    for owner, _size, pod in _pods([_with_defaults(document, limit_ranges) for document in objects]):
         if kind == "Pod":
             yield (owner, *_pod_amounts(pod))
         elif kind == "Container":

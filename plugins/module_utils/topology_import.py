@@ -603,7 +603,7 @@ class _Import:
             else:
                 volumes[name] = {"name": name, **source}
                 mounts.append({"name": name, "mountPath": path, **mount})
-        mounted = {name for name, _ in group.mounts.values()}
+        mounted = {name for name, _mount in group.mounts.values()}
         for name, source in group.sources.items():
             if name not in mounted:
                 self.left.append(NotCarriedOver(f"{place}[{name}]", source, "nothing that trains mounts it"))
@@ -623,7 +623,7 @@ class _Import:
 
     def _take_back_what_is_not_accepted(self) -> None:
         """Move fields whose value a topology refuses to what is listed, with what it would accept."""
-        for _ in range(len(self.places)):
+        for _round in range(len(self.places)):
             try:
                 Topology.from_params(self.params)
             except InvalidInput as refusal:
@@ -715,6 +715,6 @@ def _remove(params: dict[str, object], name: str) -> bool:
     if name in params:
         del params[name]
         return True
-    head, _, tail = name.partition(".")
+    head, _dot, tail = name.partition(".")
     child = params.get(head)
     return isinstance(child, dict) and bool(tail) and _remove(child, tail)

@@ -192,6 +192,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.validation import check_type_path
 
 from ..module_utils.errors import ActionFailed, InvalidInput, Problem
 from ..module_utils.host_files import read, sha256, write
@@ -222,8 +223,8 @@ class Image:
         self.module = module
         self.params: dict[str, Any] = module.params
         self.problems: list[Problem] = []
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        cache = Path(self.params["cache"] or Path(base).expanduser() / "dtf" / "image")
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        cache = Path(self.params["cache"] or Path(base) / "dtf" / "image")
         self.store = Store(cache)
         self.compression = compressions()[0] if self.params["compression"] == "auto" else self.params["compression"]
         self._builder: Builder | None = None
@@ -257,9 +258,8 @@ class Image:
             self.problems.append(Problem("package", str(package), "the folder dtf_trainer of the trainer"))
         files.update(modules)
         for name, place in self.params["data"].items():
-            found = {
-                f"data/{name}/{path.name}": path for path in Path(place).expanduser().glob("[!.]*") if path.is_file()
-            }
+            folder = Path(check_type_path(place))
+            found = {f"data/{name}/{path.name}": path for path in folder.glob("[!.]*") if path.is_file()}
             if not found:
                 accepted = "a folder with the files of the data set; the role dataset fills one"
                 self.problems.append(Problem(f"data.{name}", place, accepted))

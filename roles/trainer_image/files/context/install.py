@@ -97,7 +97,7 @@ def install(installer: Path, wheels: list[Path], folder: Path) -> None:
         sys.argv = ["pip", "install", *options, "--target", str(folder), *map(str, wheels)]
         runpy.run_module("pip", run_name="__main__", alter_sys=True)
         os._exit(0)
-    _, status = os.waitpid(pid, 0)
+    _pid, status = os.waitpid(pid, 0)
     if status:
         sys.exit(f"pip could not install {', '.join(wheel.name for wheel in wheels)}")
 
@@ -128,8 +128,8 @@ def strip(path: Path) -> None:
             return
         start, size, count = struct.unpack_from("<Q14xHH", header, 32)
         file.seek(start)
-        entries = [struct.unpack("<IIQQQQQQ", file.read(size)) for _ in range(count)]
-        end = max([64, start + size * count, *(offset + length for _, _, offset, _, _, length, _, _ in entries)])
+        entries = [struct.unpack("<IIQQQQQQ", file.read(size)) for _entry in range(count)]
+        end = max([64, start + size * count, *(entry[2] + entry[5] for entry in entries)])
         if end >= path.stat().st_size:
             return
         # No table of sections any more: its place, the number of its entries, and which of them holds their names.

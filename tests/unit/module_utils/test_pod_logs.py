@@ -176,8 +176,9 @@ def test_a_pod_that_was_replaced_continues_its_tasks_log_as_a_further_attempt() 
 
 def test_a_pod_that_is_gone_ends_its_log() -> None:
     logs, _told = kept(Kubelet(Stream([line(1, "last words")], ends=True), ActionFailed("not_found", "gone")))
+    before = set(threading.enumerate())
     logs.attend([view()])
-    for thread in [entry for entry in threading.enumerate() if entry.name == "log t-chief-0"]:
+    for thread in set(threading.enumerate()) - before:
         thread.join(5)
         assert not thread.is_alive()
     assert logs.lines() == {"worker-0": ["last words"]}
@@ -204,8 +205,10 @@ def test_beyond_a_number_of_logs_only_the_chiefs_is_followed_and_the_others_are_
     kubelet = Kubelet(Stream([line(1, "text")], ends=True))
     logs, _told = kept(kubelet)
     pods = [view(running=False, uid="u2", component="ps"), view(running=False)]
+    # Others' followers may still wait for what never comes.
+    before = set(threading.enumerate())
     logs.attend(pods)
-    for thread in [entry for entry in threading.enumerate() if entry.name.startswith("log ")]:
+    for thread in set(threading.enumerate()) - before:
         thread.join(5)
     assert {asked["pod"] for asked in kubelet.asked} == {"t-chief-0"}
     logs.finish(pods, 5)

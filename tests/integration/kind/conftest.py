@@ -1,0 +1,146 @@
+"""A laptop for Kind: an engine of the tests' own, the bundle, and the inventory of a user who has only that."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from laboratory import machine
+from laboratory.inventory import machine_variables
+
+from tests.integration.kind.engine_apart import CannotBeApart, EngineApart
+
+ROOT = Path(__file__).resolve().parents[3]
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dtf"
+#: Where the trainer's image is kept between runs, beside what says what it was made of.
+IMAGE = CACHE / "test-image" / "trainer.json"
+#: Making the cluster counts as part of the first test.
+FIRST_TEST_SECONDS = 900
+KUBECONFIG = "kubeconfig"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(FIRST_TEST_SECONDS))
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a playbook in this checkout."""
+    return {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0", "LC_ALL": "C.UTF-8"}
+
+
+def ansible_playbook(*words: str) -> list[str]:
+    """Return a command line of this environment's ansible-playbook."""
+    return [str(Path(sys.executable).parent / "ansible-playbook"), *words]
+
+
+@dataclass
+class Laptop:
+    """What a user of Kind has.
+
+    Attributes:
+        engine: the container engine.
+        folder: for everything else; the inventory is in there.
+    """
+
+    engine: EngineApart
+    folder: Path
+
+    def play(self, *words: str, fails: bool = False) -> str:
+        """Run a playbook as that user; return what it printed."""
+        done = self.engine.run(ansible_playbook("-i", str(self.folder / "inventory"), *words), environment())
+        printed = done.stdout + done.stderr
+        assert (done.returncode != 0) == fails, printed[-6000:]
+        return printed
+
+    def kubectl(self, *words: str) -> Any:
+        """Return objects as kubectl tells them, from where the user is."""
+        kubectl = [str(self.folder / "kind" / "bin" / "kubectl"), f"--kubeconfig={self.folder / KUBECONFIG}"]
+        done = self.engine.run([*kubectl, *words, "--output=json"])
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["items"]
+
+    def containers(self) -> dict[str, str]:
+        """Return name → id of all that the engine has."""
+        lines = self.engine.docker("ps", "--all", "--no-trunc", "--format", "{{.Names}} {{.ID}}").splitlines()
+        return dict(line.split() for line in lines)  # type: ignore[misc]
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What has to be fetched is here: there is no way out of the laptop."""
+    wheels = {
+        "path": str(CACHE / "wheels"),
+        "requirements": str(ROOT / "trainer" / "requirements.txt"),
+        "python": "3.11",
+        "architecture": "amd64",
+        "executable": sys.executable,
+    }
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars": {"ansible_python_interpreter": sys.executable},
+        "roles": ["dtf.cluster.dataset"],
+        "tasks": [{"dtf.cluster.wheels": wheels}],
+    }
+    playbook = tmp_path_factory.mktemp("prepared") / "play.yml"
+    playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
+    command = ansible_playbook("-i", "localhost,", str(playbook))
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def laptop(prepared: None) -> Iterator[Laptop]:  # noqa: ARG001 # what it fetches is looked for by path
+    """An engine and an inventory with two workers."""
+    if os.geteuid() != 0:
+        pytest.skip("an engine of one's own is for root")
+    # Short: a socket's path may not have more than a hundred letters.
+    folder = Path(tempfile.mkdtemp(prefix="dtf-kind-"))
+    apart = folder / "engine"
+    apart.mkdir()
+    try:
+        engine = EngineApart(apart)
+    except CannotBeApart as reason:
+        shutil.rmtree(folder)
+        pytest.skip(str(reason))
+    try:
+        inventory = folder / "inventory"
+        inventory.mkdir()
+        (inventory / "hosts.yml").write_text(yaml.safe_dump(hosts(folder, engine)), encoding="utf-8")
+        yield Laptop(engine, folder)
+    finally:
+        engine.end()
+        shutil.rmtree(folder)
+
+
+def hosts(folder: Path, engine: EngineApart) -> dict[str, Any]:
+    """Return the inventory for users of Kind, and what is so because of this machine."""
+    found: dict[str, Any] = yaml.safe_load((ROOT / "inventories" / "kind" / "hosts.yml").read_text(encoding="utf-8"))
+    known = machine_variables(machine.cgroup_version(), machine.missing_capabilities())
+    kubelet = known["dtf_lab_kubelet_configuration"]
+    found["kind_host"]["vars"] |= {
+        "bundle_source": "directory",
+        "dtf_bundle": str(ROOT / "build" / "bundle"),
+        "dtf_image": str(IMAGE),
+        "dtf_kubeconfig": str(folder / KUBECONFIG),
+        "dtf_results_dir": str(folder / "results"),
+        "kind_dir": str(folder / "kind"),
+        "kind_environment": {"DOCKER_HOST": engine.host},
+        "kind_configuration": {
+            "kubeadmConfigPatches": [{"kind": "KubeletConfiguration", **kubelet}] if kubelet else []
+        },
+    }
+    return found

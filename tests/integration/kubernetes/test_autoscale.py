@@ -1,0 +1,55 @@
+"""``autoscale.yml`` in a namespace with a quota: what the quota refuses bounds the search, and nothing asks for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.integration.kubernetes.conftest import Controller, run
+from tests.integration.kubernetes.plays import ansible_playbook
+
+#: Room for a parameter server and two workers.
+QUOTA: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "ResourceQuota",
+    "metadata": {"name": "few"},
+    "spec": {"hard": {"pods": "3"}},
+}
+
+
+def scale(controller: Controller, image: str, results: Path, **words: object) -> str:
+    """Play it to its end, which must be a good one; return its output."""
+    variables = {
+        "dtf_results_dir": str(results),
+        "dtf_kubeconfig": str(controller.kubeconfig),
+        "dtf_trainer_image": image,
+        "autoscale_kubernetes": {"namespace": controller.namespace},
+        "autoscale_topology_name": "scaled",
+        "autoscale_min_repeats": 2,
+        "autoscale_max_repeats": 2,
+    }
+    given = [f"-e{word}={value}" for word, value in words.items()]
+    command = ansible_playbook("autoscale.yml", "-e", json.dumps(variables), "-eruntime=kubernetes", *given)
+    return run(*command, timeout=800)
+
+
+def test_the_quota_bounds_the_search(controller: Controller, image: str, tmp_path: Path) -> None:
+    controller.cluster.apply({**QUOTA, "metadata": {**QUOTA["metadata"], "namespace": controller.namespace}})
+    # With a threshold of nothing at all, only what makes it slower is not worth it.
+    words = {"max_workers": 8, "steps": 400, "threshold": 0, "name": "bounded"}
+    output = scale(controller, image, tmp_path / "results", **words)
+    document = json.loads((tmp_path / "results" / "bounded" / "autoscale.json").read_text())
+    assert document["bound"]["workers"] == 3
+    assert "quota.pods 4: at most 3: ResourceQuota 'few'" in document["bound"]["reason"]
+    assert [entry["workers"] for entry in document["sizes"]] == [1, 2]
+    if document["workers"] == 2:
+        assert document["reason"] == "bound"
+        assert "3 cannot be measured: " in output
+    runs = [json.loads(path.read_text()) for path in (tmp_path / "results").glob("*/*/run.json")]
+    assert {run["state"] for run in runs} == {"succeeded"}
+    assert max(run["spec"]["workers"]["replicas"] for run in runs) == 2
+    (left,) = [run for run in runs if run["name"] == "scaled"]
+    assert left["spec"]["workers"]["replicas"] == document["workers"]
+    again = scale(controller, image, tmp_path / "results", **words)
+    assert "changed=0" in again.rpartition("PLAY RECAP")[2]

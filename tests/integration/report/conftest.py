@@ -1,0 +1,129 @@
+"""A browser without a window, and pages of benchmarks that were never run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import synthetic_benchmark
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+from ansible_collections.dtf.cluster.plugins.module_utils.benchmark_directory import read_plan, read_runs
+from ansible_collections.dtf.cluster.plugins.plugin_utils.benchmark_document import benchmark_document
+from ansible_collections.dtf.cluster.plugins.plugin_utils.report_files import report_files
+
+#: Program and the Debian package it is of.
+PACKAGES = {"chromium": "chromium", "chromedriver": "chromium-driver"}
+#: A browser that is alone: no window, no calls home, nothing of the user's own.
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def _install() -> None:
+    """Install the browser where it is missing, as the laboratory does with what it needs."""
+    packages = [package for program, package in PACKAGES.items() if shutil.which(program) is None]
+    if not packages:
+        return
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        pytest.skip(f"not there, and only root can install them with apt-get: {', '.join(packages)}")
+    # Somebody else may be at it as well.
+    apt = ["apt-get", "--quiet", "--option", "DPkg::Lock::Timeout=300"]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run([*apt, "update"], check=True, env=environment, stdout=subprocess.DEVNULL)
+    install = [*apt, "install", "--yes", "--no-install-recommends", *packages]
+    subprocess.run(install, check=True, env=environment, stdout=subprocess.DEVNULL)
+
+
+@dataclass
+class Browser:
+    """A page in a browser, with what it asks for and complains about."""
+
+    driver: webdriver.Chrome
+
+    def open(self, page: Path, width: int = 1400, scheme: str = "light", media: str = "screen") -> None:
+        """Open a page from its file in a window of a width."""
+        screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": [feature]})
+        for kind in ("browser", "performance"):
+            self.driver.get_log(kind)
+        self.driver.get(page.as_uri())
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        """Return what a script returns in the page."""
+        return self.driver.execute_script(script, *arguments)
+
+    def complaints(self) -> list[str]:
+        """Return what stands in the console since the page was opened."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+    def requests(self) -> list[str]:
+        """Return every address that was asked for since the page was opened."""
+        messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        return [
+            message["params"]["request"]["url"]
+            for message in messages
+            if message["method"] == "Network.requestWillBeSent"
+        ]
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Chromium without a window, with a profile of its own."""
+    _install()
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(str(shutil.which("chromedriver"))))
+    try:
+        yield Browser(driver)
+    finally:
+        driver.quit()
+
+
+def _page(folder: Path, words: dict[str, str]) -> Path:
+    law = synthetic_benchmark.Law(one=60.0, contention=0.06, coherency=0.006, noise=0.03)
+    synthetic_benchmark.folder(folder, words, law, 1)
+    document = benchmark_document(folder.name, read_runs(folder), read_plan(folder))
+    (folder / "benchmark.json").write_text(json.dumps(document), encoding="utf-8")
+    (folder / "report.html").write_bytes(report_files(folder, document, [])["report.html"])
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="session")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a sweep with everything in it."""
+    words = {"workers": "1,2,4,8", "ps": "1,2", "runtime": "process,kubernetes", "repeats": "5"}
+    return _page(tmp_path_factory.mktemp("results") / "sweep", words)
+
+
+@pytest.fixture(scope="session")
+def large_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of more than 10 000 runs, in 240 cells."""
+    words = {
+        "workers": "1,2,4,8,16",
+        "ps": "1,2,3,4,5,6,7,8",
+        "nodes": "1,2,3",
+        "batch_size": "10,20",
+        "repeats": "42",
+    }
+    return _page(tmp_path_factory.mktemp("results") / "large", words)

@@ -94,9 +94,9 @@ integration: $(INTEGRATION) ## tests with real processes; integration-NAME runs 
 integration-%: $(DEV)
 	$(PYTEST) tests/integration/$* --junit-xml=$(JUNIT)/$@.xml
 
-integration-bundle_fetch integration-cluster integration-image integration-molecule integration-preflight integration-registry: test-bundle
+integration-bundle_fetch integration-cluster integration-image integration-kind integration-kubernetes integration-molecule integration-preflight integration-registry: test-bundle
 # A scenario is one long test; a stack in its middle says nothing.
-integration-cluster integration-molecule: PYTEST += -o faulthandler_timeout=1500
+integration-cluster integration-kind integration-molecule: PYTEST += -o faulthandler_timeout=1500
 
 .PHONY: bench
 bench: $(DEV) ## measure the trainer's profiles against each other; see docs/performance.md
@@ -120,7 +120,7 @@ bundle: $(DEV) ## fill build/bundle with a cluster's programs and images, compil
 	$(BIN)/python tools/bundle.py build $(PARTS)
 
 # What the tests put on hosts; a part that is built already costs nothing.
-TEST_PARTS := kubernetes etcd coredns pause cri-tools cni-plugins busybox flannel containerd runc registry python
+TEST_PARTS := kubernetes etcd coredns pause cri-tools cni-plugins busybox flannel containerd runc registry python gpu-stand-in kind kind-node
 .PHONY: test-bundle
 test-bundle: $(DEV)
 	$(BIN)/python tools/bundle.py build $(TEST_PARTS)

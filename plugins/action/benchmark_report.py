@@ -1,23 +1,72 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Action plugin of ``benchmark_report``: runs the module, then shows its table as it is meant to be read."""
+"""Action plugin of ``benchmark_report``: run documents to a benchmark's summary, on the controller."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+
+from ..module_utils.benchmark_directory import differing, read_plan, read_runs, read_text, write_files
+from ..module_utils.errors import ActionFailed, InvalidInput
+from ..plugin_utils.benchmark_document import benchmark_document, check_judgement
+from ..plugin_utils.benchmark_tables import cells_csv, runs_csv, table
+
+ARGUMENTS = {
+    "name": {"type": "str", "required": True},
+    "results_dir": {"type": "path", "required": True},
+    "gain_threshold": {"type": "float", "default": 0.1},
+}
 
 
 class ActionModule(ActionBase):
-    """Shows the table on the terminal."""
+    """Reads plan and runs, writes what is derived from them where it differs, shows the table."""
 
+    _requires_connection = False
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, object] | None = None) -> dict[str, object]:
-        """Return the module's result."""
+        """Return ``{changed, benchmark, table, path}``."""
         super().run(tmp, task_vars)
-        result: dict[str, object] = self._execute_module(task_vars=task_vars)
-        if result.get("table"):
-            self._display.display("\n" + str(result["table"]))
-            self._display.display("\nall of it: {}\n".format(result["path"]))
-        return result
+        _validation, options = self.validate_argument_spec(ARGUMENTS)
+        directory = Path(options["results_dir"]).expanduser().absolute()
+        try:
+            check_judgement(options["name"], options["gain_threshold"])
+            plan, runs = read_plan(directory), read_runs(directory)
+            if plan is None and not runs:
+                if self._task.check_mode:
+                    return {"changed": False, "benchmark": None, "table": "", "path": None}
+                raise ActionFailed(
+                    "no_runs", f"there is no plan.json and no run in {directory}: run the benchmark first"
+                )
+            document = benchmark_document(options["name"], runs, plan, options["gain_threshold"])
+        except (ActionFailed, InvalidInput) as error:
+            raise AnsibleActionFail(str(error), result={"failure": error.as_failure()}) from error
+        return self._write(directory, document)
+
+    def _write(self, directory: Path, document: dict[str, Any]) -> dict[str, object]:
+        text = table(document)
+        texts = {
+            "benchmark.json": json.dumps(document, indent=2) + "\n",
+            "runs.csv": runs_csv(document),
+            "cells.csv": cells_csv(document),
+            "summary.txt": text + "\n",
+        }
+        before = read_text(directory / "summary.txt")
+        stale = differing(directory, {name: content.encode("utf-8") for name, content in texts.items()})
+        if not self._task.check_mode:
+            write_files(directory, stale)
+        path = directory / "benchmark.json"
+        self._display.display(f"\n{text}\n\nall of it: {path}\n")
+        return {
+            "changed": bool(stale),
+            "benchmark": document,
+            "table": texts["summary.txt"],
+            "path": str(path),
+            "diff": {"before": before or "", "after": texts["summary.txt"]},
+        }

@@ -23,6 +23,7 @@ ARGUMENTS = {
     "base": {"type": "dict", "default": {}},
     "sweep": {"type": "bool", "default": False},
     "results_dir": {"type": "str"},
+    "playbook_words": {"type": "list", "elements": "str", "default": []},
     "accepted_variables": {"type": "list", "elements": "str", "default": []},
 }
 COLLECTION = Path(__file__).absolute().parents[2]
@@ -41,7 +42,7 @@ class ActionModule(ActionBase):
         request, problems = read_words(options["words"], options["base"], sweep=options["sweep"])
         given = load_extra_vars(self._loader)
         extra = {name: value for name, value in given.items() if not name.startswith("ansible_")}
-        known = {*WORDS, *role_variables(), *options["accepted_variables"]}
+        known = {*WORDS, *role_variables(), *options["playbook_words"], *options["accepted_variables"]}
         problems = unknown_words(extra, known) + problems
         problems.extend(results_problems(options["results_dir"]))
         if problems:

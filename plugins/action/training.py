@@ -133,7 +133,7 @@ class ActionModule(ActionBase):
                     last_seen = _pod_line(topology, run, moment)
                     raise AnsibleActionFail(self._still_running(topology, elapsed, last_seen))
                 versions = {"ansible": ansible_version, "collection": collection_version()}
-                document = run.gather(moment, results, versions)
+                document = run.gather(moment, results, versions, self._options["benchmark"])
                 run.conclude(moment)
         except Interrupted:
             self._display.display(
@@ -151,7 +151,7 @@ class ActionModule(ActionBase):
             self._display.display,
             time.monotonic,
             controller_has_terminal(),
-            topology.name + ": ",
+            (self._options["label"] or topology.name) + ": ",
         )
 
         def show(moment: Moment) -> None:
@@ -184,11 +184,10 @@ class ActionModule(ActionBase):
     def _wait(self, topology: Topology, state: HostState, run_dir: str, results: RunResults) -> None:
         """Return when the tasks of this host have ended or no longer can."""
         is_head = state.host == topology.hosts[0].name
-        watch = RunWatch(run_dir, self._execute, chief_log=is_head)
+        watch = self._watch = RunWatch(run_dir, self._execute, chief_log=is_head)
         mode = self._options["progress"] if is_head else "none"
-        display = ProgressDisplay(
-            mode, self._display.display, time.monotonic, controller_has_terminal(), topology.name + ": "
-        )
+        label = (self._options["label"] or topology.name) + ": "
+        display = ProgressDisplay(mode, self._display.display, time.monotonic, controller_has_terminal(), label)
         vigil = _Vigil(time.monotonic)
         task_count, target_step = len(tasks(topology)), topology.training.steps
 
@@ -255,7 +254,7 @@ class ActionModule(ActionBase):
             "state": found["topology"],
             "supervisor": found["supervisor"] or found["ended"] or _now(),
             "ended": found["ended"] or _now(),
-            "environment": found["environment"],
+            "environment": dict(found["environment"], clock_ahead_seconds=self._watch.clock_ahead_seconds),
         }
 
     def _assemble(
@@ -288,7 +287,9 @@ class ActionModule(ActionBase):
         logs = results.logs(every)
         events = results.write_events(logs, str(parts[0].state.run_id))
         versions = {"ansible": ansible_version, "collection": collection_version()}
-        return run_document(topology, parts, events, logs, results.artifacts(logs), versions)
+        return run_document(
+            topology, parts, events, logs, results.artifacts(logs), versions, self._options["benchmark"]
+        )
 
     def _call(self, action: str, **more: object) -> Document:
         arguments = dict(self._options, action=action, **more)

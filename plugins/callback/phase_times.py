@@ -30,6 +30,7 @@ options:
 
 import time
 
+from ansible.playbook.role_include import IncludeRole
 from ansible.plugins.callback import CallbackBase
 
 from ..module_utils.phase_times import Clocked, table
@@ -52,7 +53,9 @@ class CallbackModule(CallbackBase):
         del is_conditional
         role = getattr(task, "_role", None)
         name = str(role.get_name(include_role_fqcn=False)) if role else "other tasks"
-        self.clocked.append(Clocked(name, str(task.get_name(include_role_fqcn=False)).strip(), time.monotonic()))  # type: ignore[attr-defined]
+        # The one kind of task that has no say in how its role is written.
+        title = task.get_name() if isinstance(task, IncludeRole) else task.get_name(include_role_fqcn=False)  # type: ignore[attr-defined]
+        self.clocked.append(Clocked(name, str(title).strip(), time.monotonic()))
 
     def v2_playbook_on_stats(self, stats: object) -> None:
         """Print the table."""

@@ -113,5 +113,5 @@ options:
     type: list
     elements: str
 requirements:
-  - kubernetes 24 or later (Python package), for O(runtime=kubernetes)
+  - kubernetes 24 or later (Python package), to talk to a cluster
 """

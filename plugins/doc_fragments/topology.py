@@ -262,7 +262,9 @@ options:
         type: dict
         default: {}
       tolerations:
-        description: Tolerations, as Kubernetes writes them.
+        description:
+          - Tolerations, as Kubernetes writes them. Workers with O(workers.gpus) also tolerate the taint
+            C(nvidia.com/gpu), by which nodes with GPUs are kept for those who use them.
         type: list
         elements: dict
         default: []
@@ -271,7 +273,8 @@ options:
         type: str
         default: ""
       runtime_class:
-        description: Name of a RuntimeClass. Empty is the node's default.
+        description:
+          - Name of a RuntimeClass. Empty is the node's default. With O(workers.gpus) it is that of the workers only.
         type: str
         default: ""
       service_account:

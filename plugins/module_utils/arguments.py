@@ -49,6 +49,16 @@ WAIT_ARGS: dict[str, object] = {
     "wait_timeout": {"type": "float", "default": 0.0},
     "wait_sleep": {"type": "float", "default": 1.0},
     "progress": {"type": "str", "default": "auto", "choices": ["auto", "lines", "none"]},
+    "label": {"type": "str"},
+    "benchmark": {
+        "type": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "repeat": {"type": "int", "required": True},
+            "number": {"type": "int", "required": True},
+            "seed": {"type": "int", "required": True},
+        },
+    },
 }
 
 #: What a topology is.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,19 +25,28 @@ from .spec import NAME_PATTERN, Topology
 CELL_WORDS: dict[str, tuple[str, ...]] = {
     "workers": ("workers", "replicas"),
     "ps": ("ps", "replicas"),
+    # How many machines: the first ones of the hosts, or of a cluster's nodes.
+    "nodes": (),
     "runtime": ("runtime",),
     "backend": ("kubernetes", "backend"),
     "profile": ("training", "profile"),
     "sync": ("training", "sync"),
+    "replicas_to_aggregate": ("training", "replicas_to_aggregate"),
     "communication_interval": ("training", "communication_interval"),
     "hidden_units": ("training", "hidden_units"),
     "batch_size": ("training", "batch_size"),
     "learning_rate": ("training", "learning_rate"),
     "steps": ("training", "steps"),
+    "seed": ("training", "seed"),
+    "evaluation_interval": ("training", "evaluation_interval"),
+    "summary_interval": ("training", "summary_interval"),
 }
 #: Words about the whole, which make no cell.
 OTHER_WORDS = ("name", "repeats")
 WORDS = (*CELL_WORDS, *OTHER_WORDS)
+
+#: Words that are a number of machines or tasks, and mean nothing without others that a value cannot be checked with.
+_COUNTS = ("nodes", "replicas_to_aggregate")
 
 #: What only one runtime has; the other's part of the parameters is left out.
 _ONLY: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -52,6 +62,7 @@ _PLACEHOLDER: dict[str, object] = {
     "data_dir": "/",
     "root": "/",
     "kubernetes": {"image": "words"},
+    "nodes": ["words"],
 }
 
 
@@ -93,15 +104,26 @@ def read_words(
         if word in given:
             axes[word] = values(given[word]) if sweep else [given[word]]
             problems.extend(_value_problems(word, axes[word]))
-    cells = tuple(dict(zip(axes, combination)) for combination in itertools.product(*axes.values()))
-    runtimes = axes.get("runtime", [base.get("runtime", "process")])
-    if len(runtimes) > 1:
-        problems.append(Problem("runtime", given["runtime"], "one at a time: processes and pods are measured in turn"))
+    problems.extend(Problem(word, given[word], "at least one value") for word, found in axes.items() if not found)
+    runtimes = axes.get("runtime") or [base.get("runtime", "process")]
     if "backend" in given and runtimes == ["process"]:
         problems.append(Problem("backend", given["backend"], "nothing: runtime process has no backend"))
+    cells = _combinations(axes, str(runtimes[0]))
     if not problems:
         problems.extend(_cell_problems(cells, base))
     return Request(cells, repeats), problems
+
+
+def _combinations(axes: Mapping[str, Sequence[object]], runtime: str) -> tuple[dict[str, object], ...]:
+    """Return every combination of the words' values, once: what has no meaning for a cell's runtime is left out."""
+    cells: list[dict[str, object]] = []
+    for combination in itertools.product(*axes.values()):
+        cell = dict(zip(axes, combination))
+        if cell.get("runtime", runtime) == "process":
+            cell.pop("backend", None)
+        if cell not in cells:
+            cells.append(cell)
+    return tuple(cells)
 
 
 def values(given: object) -> list[object]:
@@ -128,13 +150,16 @@ def unknown_words(given: Mapping[str, object], known: Iterable[str]) -> list[Pro
 def with_words(params: Mapping[str, object], words: Mapping[str, object]) -> dict[str, object]:
     """Return a topology's parameters with words laid over them; a word that is ``None`` changes nothing.
 
-    The parameters may hold what either runtime needs; what the chosen one has no use for is left out.
+    The parameters may hold what either runtime needs; what the chosen one has no use for is left out. Beside a
+    topology's own they may have ``nodes``, the names of a cluster's nodes in the order in which the word of the same
+    name takes them.
     """
     merged: dict[str, object] = {
         key: dict(value) if isinstance(value, Mapping) else value for key, value in params.items()
     }
+    names = merged.pop("nodes", ())
     for word, path in CELL_WORDS.items():
-        if words.get(word) is None:
+        if words.get(word) is None or not path:
             continue
         place: dict[str, object] = merged
         for key in path[:-1]:
@@ -146,7 +171,27 @@ def with_words(params: Mapping[str, object], words: Mapping[str, object]) -> dic
             place = place.get(key, {})  # type: ignore[assignment]
         if isinstance(place, dict):
             place.pop(path[-1], None)
+    if words.get("nodes") is not None:
+        _limit_machines(merged, int(str(words["nodes"])), names if isinstance(names, Sequence) else ())
     return merged
+
+
+def _limit_machines(merged: dict[str, object], count: int, names: Sequence[object]) -> None:
+    """Leave the first machines only, of hosts or of a cluster's nodes."""
+    if merged.get("runtime", "process") == "process":
+        hosts = merged.get("hosts")
+        merged["hosts"] = list(hosts)[:count] if isinstance(hosts, Sequence) else hosts
+        return
+    kubernetes = merged.setdefault("kubernetes", {})
+    if isinstance(kubernetes, dict) and names:
+        kubernetes["placement"] = {"strategy": "nodes", "nodes": list(names[:count])}
+
+
+def machines(params: Mapping[str, object], words: Mapping[str, object]) -> int:
+    """Return how many machines the word ``nodes`` can have at most for a cell."""
+    runtime = words.get("runtime") or params.get("runtime", "process")
+    found = params.get("hosts" if runtime == "process" else "nodes")
+    return len(found) if isinstance(found, Sequence) else 0
 
 
 def cell_of(topology: Topology) -> dict[str, object]:
@@ -160,14 +205,55 @@ def cell_of(topology: Topology) -> dict[str, object]:
         value: object = document
         for key in path:
             value = value.get(key) if isinstance(value, Mapping) else None
-        cell[word] = value
+        cell[word] = value if path else _machines_of(topology)
     return cell
+
+
+def _machines_of(topology: Topology) -> int | None:
+    """Return how many machines a topology is bound to; ``None`` where the scheduler may take any node."""
+    if topology.kubernetes is None:
+        return len(topology.hosts)
+    return len(topology.kubernetes.placement.nodes) or None
+
+
+def sortable(value: object) -> tuple[int, float, str]:
+    """Return what a word's values can be put in order by: nothing, then numbers by their size, then texts."""
+    if value is None:
+        return 0, 0.0, ""
+    return (1, float(value), "") if isinstance(value, (int, float)) else (2, 0.0, str(value))
+
+
+def identity(spec: Mapping[str, object]) -> str:
+    """Return what two runs share that measured the same: tasks, machines, training; whatever their names and labels.
+
+    Args:
+        spec: a topology as its ``as_dict`` gives it, in a plan or in a run document.
+    """
+
+    def part(name: str, *keys: str) -> dict[str, object]:
+        group = spec.get(name)
+        return {key: group.get(key) for key in keys} if isinstance(group, Mapping) else {}
+
+    same = {
+        "hosts": spec.get("hosts"),
+        "runtime": spec.get("runtime"),
+        "training": spec.get("training"),
+        "ps": part("ps", "replicas", "resources"),
+        "workers": part("workers", "replicas", "gpus", "resources"),
+        "kubernetes": part("kubernetes", "backend", "placement", "node_selector", "runtime_class", "pod_patch"),
+    }
+    return json.dumps(same, sort_keys=True)
 
 
 def _value_problems(word: str, candidates: Sequence[object]) -> list[Problem]:
     """Return what is wrong with each value of a word alone."""
     problems: list[Problem] = []
     seen: list[object] = []
+    if word in _COUNTS:
+        reader = Reader()
+        counts = [reader.integer(word, value, 1, 1000) for value in candidates]
+        twice = [value for place, value in enumerate(candidates) if counts[place] in counts[:place]]
+        return reader.problems or [Problem(word, value, "each value once") for value in twice]
     # A word that only one runtime has is read with that one, whichever was asked for.
     around = {"runtime": "kubernetes"} if CELL_WORDS[word][0] == "kubernetes" else {}
     for value in candidates:

@@ -8,9 +8,17 @@ This module util is private to the collection and imports the standard library o
 
 from __future__ import annotations
 
+import random
+import time
 from dataclasses import dataclass
 
 from .spec import Topology
+
+
+def new_run_id(created: float) -> str:
+    """Return a name for a run decided at a moment (seconds since the epoch), with something to tell it by."""
+    stamp = time.strftime("%Y%m%dt%H%M%S", time.gmtime(created))
+    return f"{stamp}-{random.SystemRandom().randrange(1 << 24):06x}"
 
 
 @dataclass(frozen=True)

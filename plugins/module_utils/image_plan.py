@@ -23,7 +23,7 @@ LONG_AGO = 315532800
 #: The layers over the base's, in the Containerfile's order.
 LAYERS = ("tensorflow", "packages", "byte code of Python's library", "data", "trainer")
 #: glibc versions whose wheels any base from 2.28 on runs, newest first; pip takes one that fits.
-_GLIBC = ("2_28", "2_27", "2_24", "2_17", "2_12", "2_5")
+_GLIBC = ("2_28", "2_27", "2_25", "2_24", "2_17", "2_12", "2_5")
 _OLD_NAMES = ("manylinux2014", "manylinux2010", "manylinux1")
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 

@@ -53,6 +53,8 @@ _BUSY_RUNTIME = re.compile(r"deadline exceeded|timed out|name .* is reserved", r
 _NO_PROGRAM = re.compile(r"exec: .*(no such file or directory|not found|permission denied)|exec format error")
 #: A pod that took more than it was given, and not its node that had too little.
 _OWN_FAULT = re.compile(r"exceed(s|ed)\b.*\blimit\b")
+#: What a runtime says of a RuntimeClass whose handler it was not told of.
+_NO_RUNTIME = re.compile(r"no runtime for \S+ is configured")
 _NO_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found')
 _MISSING_OBJECT = re.compile(
     r'(secret|configmap) "([^"]+)" not found|references non-existent (secret|config) key', re.IGNORECASE
@@ -257,6 +259,18 @@ def event_count(event: Object) -> int:
     return int((event.get("series") or {}).get("count") or event.get("count") or 1)
 
 
+def _device_lost(look: _Look) -> Iterator[Suspicion]:
+    """Tasks whose GPU has turned unhealthy: the kubelet tells it and lets them run on."""
+    for pod in look.pods.values():
+        if pod.lost_devices and pod.phase != "Succeeded":
+            text = "its device on node {} is unhealthy: {}".format(pod.node, ", ".join(pod.lost_devices))
+            step = (
+                f"see nvidia-smi and `journalctl -k | grep Xid` on {pod.node}; cordon the node or mend it, then apply "
+                "the topology again"
+            )
+            yield look.of_pod("device_lost", pod, text, step, SHORT if pod.running else AT_ONCE)
+
+
 def _ended_badly(look: _Look) -> Iterator[Suspicion]:
     """Containers that ended in a way that another start does not mend, or that the run has no more starts for."""
     for pod in look.pods.values():
@@ -410,6 +424,13 @@ def _not_mounted(look: _Look, pod: PodView) -> Iterator[Suspicion]:
     sandbox = look.told(pod, "FailedCreatePodSandBox")
     if sandbox:
         text = str(sandbox[-1].get("message"))
+        if _NO_RUNTIME.search(text):
+            step = (
+                f"node {pod.node} lacks what kubernetes.runtime_class means: install that runtime (for NVIDIA's the "
+                "container toolkit) and run the role containerd, or keep the pods off it (kubernetes.node_selector)"
+            )
+            yield look.of_pod("runtime_class", pod, text, step, BRIEF)
+            return
         yield look.of_pod("sandbox", pod, text, f"look at the runtime and at the pod network of node {pod.node}", LONG)
 
 
@@ -629,6 +650,7 @@ def _split(name: str) -> tuple[str, int]:
 _CHECKS: tuple[Callable[[_Look], Iterable[Suspicion]], ...] = (
     _node_lost,
     _evicted,
+    _device_lost,
     _ended_badly,
     _job_failed,
     _image,

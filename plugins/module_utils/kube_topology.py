@@ -13,7 +13,6 @@ This module util is private to the collection and imports the standard library o
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +21,7 @@ from typing import Any
 from . import drift, kube_state
 from .errors import ActionFailed, InvalidInput
 from .events import parse_line
-from .hosts import PodRun
+from .hosts import PodRun, new_run_id
 from .kube_causes import Patience, View, suspicions
 from .kube_diff import comparable, different
 from .kube_labels import LABEL_COMPONENT, label_selector
@@ -190,11 +189,9 @@ def _run(plan: drift.Plan, live: Live) -> PodRun:
 
 def _new_run(resumes: str | None, older: Sequence[str]) -> PodRun:
     now = time.time()
-    stamp = time.strftime("%Y%m%dt%H%M%S", time.gmtime(now))
-    run_id = f"{stamp}-{random.SystemRandom().randrange(1 << 24):06x}"
     # The newest may have ended before its first checkpoint: then an older one still serves.
     candidates = (resumes, *(entry for entry in older if entry != resumes))[:CANDIDATES] if resumes else ()
-    return PodRun(run_id, now, candidates, resumes)
+    return PodRun(new_run_id(now), now, candidates, resumes)
 
 
 def _repair(plan: drift.Plan, wanted: Sequence[dict[str, Any]], live: Live) -> tuple[drift.Plan, list[dict[str, Any]]]:

@@ -155,6 +155,12 @@ class Cluster:
         found = [{**said, **item} for item in document.get("items") or []]
         return Listing(found, str(document["metadata"].get("resourceVersion", "")))
 
+    def kubelet_summary(self, node: str) -> Object:
+        """Return what a node's kubelet has counted of processor time and memory (its Summary API)."""
+        query = {"only_cpu_and_memory": "true"}
+        place = path("Node", name=node, part="proxy/stats/summary")
+        return self._json(Request("read the counters of", "Node", node), "GET", place, query)
+
     def apply(self, manifest: Mapping[str, Any], *, dry_run: bool = False, force: bool = False) -> Object:
         """Apply an object on the server's side: it exists afterwards, and what we said of it holds.
 

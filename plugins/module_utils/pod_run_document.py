@@ -75,6 +75,7 @@ def pod_run_document(
     run: Ended,
     artifacts: Mapping[str, object],
     versions: Mapping[str, object],
+    benchmark: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """Assemble the document of a run.
 
@@ -83,6 +84,7 @@ def pod_run_document(
         run: what is known of it.
         artifacts: relative paths of what was kept.
         versions: of the software on the controller, and of the API server.
+        benchmark: which run of a benchmark it was, as ``{name, repeat, number, seed}``.
     """
     own = {task.name: [entry for entry in run.stretches if entry.task == task.name] for task in tasks(topology)}
     chief = [event for stretch in own["worker-0"] for event in stretch.events]
@@ -104,6 +106,7 @@ def pod_run_document(
         "created": rfc3339(run.created),
         "finished": rfc3339(end),
         "resumed_from": _resumed_from(run, chief),
+        "benchmark": dict(benchmark) if benchmark else None,
         "training": measured,
         "phases": {name: stats.rounded(length) for name, length in lines["worker-0"].phases.items()},
         "wall_seconds": stats.rounded(end - run.created),
@@ -233,8 +236,10 @@ def _environment(run: Ended, chief: Sequence[Event], versions: Mapping[str, obje
 
 
 def _host(name: str, node: Object | None) -> dict[str, object]:
+    # The API tells neither of a node: clocks has an estimate of the one, and the other goes unseen.
+    unknown = {"load_before": None, "clock_ahead_seconds": None}
     if node is None:
-        return {"name": name, "cores": None, "memory_bytes": None, "cpu_model": None, "kernel": None}
+        return {"name": name, "cores": None, "memory_bytes": None, "cpu_model": None, "kernel": None, **unknown}
     capacity = (node.get("status") or {}).get("capacity") or {}
     return {
         "name": name,
@@ -242,6 +247,7 @@ def _host(name: str, node: Object | None) -> dict[str, object]:
         "memory_bytes": int(parse(str(capacity.get("memory", "0")))),
         "cpu_model": None,
         "kernel": _info(node).get("kernelVersion"),
+        **unknown,
     }
 
 

@@ -76,15 +76,25 @@ def _pod_options(topology: Topology, kubernetes: Kubernetes, entry: TaskSet) -> 
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
     }
+    # A runtime for GPUs is on the nodes that have some, and a ps uses none: it may go to any.
+    spared = entry.role == "ps" and topology.workers.gpus
     optional = {
         "serviceAccountName": kubernetes.service_account,
         "priorityClassName": kubernetes.priority_class,
-        "runtimeClassName": kubernetes.runtime_class,
+        "runtimeClassName": "" if spared else kubernetes.runtime_class,
         "imagePullSecrets": [{"name": name} for name in kubernetes.image_pull_secrets],
         "nodeSelector": dict(kubernetes.node_selector),
-        "tolerations": [copy.deepcopy(dict(toleration)) for toleration in kubernetes.tolerations],
+        "tolerations": _tolerations(topology, kubernetes, entry),
     }
     return {**found, **{name: value for name, value in optional.items() if value}}
+
+
+def _tolerations(topology: Topology, kubernetes: Kubernetes, entry: TaskSet) -> list[dict[str, object]]:
+    """Return what was given; and for workers with GPUs the taint by which such nodes are kept for them."""
+    given = [copy.deepcopy(dict(toleration)) for toleration in kubernetes.tolerations]
+    if entry.role == "ps" or not topology.workers.gpus or any(each.get("key") in (None, "", GPU) for each in given):
+        return given
+    return [*given, {"key": GPU, "operator": "Exists", "effect": "NoSchedule"}]
 
 
 def _pod_security(openshift: bool) -> dict[str, object]:

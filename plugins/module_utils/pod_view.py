@@ -140,6 +140,16 @@ class PodView:
         return [end for end in (self.previous_end, self.end) if end is not None]
 
     @property
+    def lost_devices(self) -> list[str]:
+        """Return the devices given to its container that the node's device plugin no longer calls healthy."""
+        return [
+            "{} {}".format(entry.get("name"), device.get("resourceID"))
+            for entry in self._container.get("allocatedResourcesStatus") or ()
+            for device in entry.get("resources") or ()
+            if device.get("health") == "Unhealthy"
+        ]
+
+    @property
     def image_digest(self) -> str | None:
         """Return the digest of the image that runs, as the node knows it."""
         found = re.search(r"sha256:[0-9a-f]{64}", str(self._container.get("imageID") or ""))

@@ -14,20 +14,19 @@ from __future__ import annotations
 import errno
 import inspect
 import os
-import random
 import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from . import supervisor as supervisor_module
 from .errors import ActionFailed
-from .hosts import Run, command, tasks
+from .hosts import Run, command, new_run_id, tasks
 from .spec import Topology
 from .status import HostState, host_phase
 from .supervisor import process_identity, write_json
@@ -38,6 +37,8 @@ START_TIMEOUT_SECONDS = 20.0
 STOP_MARGIN_SECONDS = 5.0
 #: A task ends within two seconds of the signal its dying supervisor sends it.
 ORPHAN_ENDS_SECONDS = 3.0
+#: How long a machine is looked at to tell whether something else is at work on it.
+BUSY_SECONDS = 0.2
 MIB = 1024 * 1024
 
 
@@ -49,9 +50,7 @@ def observe(root: str, name: str, host: str) -> HostState:
         host=host,
         name=name,
         candidate_created=now,
-        candidate_run_id="{}-{:06x}".format(
-            time.strftime("%Y%m%dt%H%M%S", time.gmtime(now)), random.SystemRandom().randrange(1 << 24)
-        ),
+        candidate_run_id=new_run_id(now),
     )
     current = directory.current()
     if current is None:
@@ -167,6 +166,44 @@ def start(topology: Topology, host: str, run: Run, current: Mapping[str, object]
             )
         time.sleep(0.02)
     process.returncode = 0
+
+
+def begin(argv: Sequence[str], log: Path) -> dict[str, object] | None:
+    """Start a program that outlives this one, and return its identity; ``None`` where it has ended already.
+
+    It has no proxy in its environment: what it talks to is on this machine.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=str(log.parent),
+            env=dict(environment, PYTHONUNBUFFERED="1"),
+            start_new_session=True,
+        )
+    identity = process_identity(process.pid)
+    process.returncode = 0
+    return identity
+
+
+def alive(identity: Mapping[str, object] | None) -> bool:
+    """Whether the process that was identified still lives, and not another one with its pid."""
+    return identity is not None and _same_process(identity)
+
+
+def end(identity: Mapping[str, object], seconds: float = STOP_MARGIN_SECONDS) -> None:
+    """Stop exactly the process that was identified, and return when it is gone.
+
+    Raises:
+        ActionFailed: it lives although it was killed.
+    """
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if not send_signal(identity, number) or _wait_until_gone(identity, seconds):
+            return
+    raise ActionFailed("cannot_stop", "process {} does not end although it was killed".format(identity["pid"]))
 
 
 def expanded(topology: Topology) -> Topology:
@@ -359,6 +396,23 @@ def available_memory_mb(root: Path = Path("/")) -> int:
         cached = sum(int(size) for size in re.findall(rf"^{cache} ([0-9]+)$", stat, re.MULTILINE))
         available = min(available, (most - taken + cached) // MIB)
     return available
+
+
+def busy_cores(seconds: float = BUSY_SECONDS, stat: Path = Path("/proc/stat")) -> float:
+    """Return how many cores of this machine are at work, averaged over a moment in which this process rests.
+
+    A load average would tell of the minute before, in which a benchmark's last run was at work.
+    """
+
+    def spent() -> tuple[int, int]:
+        fields = [int(part) for part in stat.read_text(encoding="ascii").splitlines()[0].split()[1:9]]
+        return sum(fields) - fields[3] - fields[4], sum(fields)
+
+    before = spent()
+    time.sleep(seconds)
+    after = spent()
+    ticks = after[1] - before[1]
+    return round((after[0] - before[0]) / ticks * (os.cpu_count() or 1), 2) if ticks > 0 else 0.0
 
 
 def host_environment() -> dict[str, object]:

@@ -19,6 +19,8 @@ SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 #: How a program ended.
 Ended = subprocess.CompletedProcess[str]
+#: What is raised when one takes longer than it may.
+TimedOut = subprocess.TimeoutExpired
 
 
 def run(

@@ -54,8 +54,8 @@ class Capacity:
 def capacity(objects: Sequence[Mapping[str, object]]) -> Capacity:
     """Return the sum over the pods of a topology's objects."""
     total: Counter[str] = Counter()
-    for _owner, size, spec in _pods(objects):
-        requests, limits = _pod_amounts(spec)
+    for _owner, size, spec in pods_of_sets(objects):
+        requests, limits = pod_amounts(spec)
         total["pods"] += size
         total["cpu"] += int(requests.get("cpu", Fraction(0)) * 1000 * size)
         total["memory"] += int(requests.get("memory", Fraction(0)) * size)
@@ -115,7 +115,7 @@ def _missing_amounts(
         kind, _dot, bare = _SHORT_NAMES.get(resource, resource).partition(".")
         if kind not in ("requests", "limits") or bare not in _COMPUTE:
             continue
-        for owner, _size, pod in _pods(wanted):
+        for owner, _size, pod in pods_of_sets(wanted):
             open_ones = [
                 str(container.get("name"))
                 for container in _containers(pod)
@@ -140,10 +140,10 @@ def _usage(objects: Sequence[Mapping[str, object]], spec: Mapping[str, object]) 
 
 
 def _pod_usage(objects: Sequence[Mapping[str, object]], spec: Mapping[str, object]) -> Iterator[tuple[str, Fraction]]:
-    for _owner, size, pod in _pods(objects):
+    for _owner, size, pod in pods_of_sets(objects):
         if not _in_scope(pod, spec):
             continue
-        requests, limits = _pod_amounts(pod)
+        requests, limits = pod_amounts(pod)
         yield from (("pods", Fraction(size)), ("count/pods", Fraction(size)))
         for resource, amount in requests.items():
             yield "requests." + resource, amount * size
@@ -246,9 +246,9 @@ def _subjects(
             if document.get("kind") == kind:
                 yield _name(document), _amounts(_part(_part(_part(document, "spec"), "resources"), "requests")), {}
         return
-    for owner, _size, pod in _pods([_with_defaults(document, limit_ranges) for document in objects]):
+    for owner, _size, pod in pods_of_sets([_with_defaults(document, limit_ranges) for document in objects]):
         if kind == "Pod":
-            yield (owner, *_pod_amounts(pod))
+            yield (owner, *pod_amounts(pod))
         elif kind == "Container":
             for container in _containers(pod):
                 resources = _part(container, "resources")
@@ -314,7 +314,7 @@ def _completed(container: object, limit_ranges: Sequence[Mapping[str, object]]) 
     return {**container, "resources": {"requests": requests, "limits": limits}}
 
 
-def _pods(objects: Sequence[Mapping[str, object]]) -> Iterator[tuple[str, int, Mapping[str, object]]]:
+def pods_of_sets(objects: Sequence[Mapping[str, object]]) -> Iterator[tuple[str, int, Mapping[str, object]]]:
     """Yield name, number of pods and pod spec of every set."""
     for document in objects:
         spec = _part(document, "spec")
@@ -324,7 +324,7 @@ def _pods(objects: Sequence[Mapping[str, object]]) -> Iterator[tuple[str, int, M
             yield _name(document), size, pod
 
 
-def _pod_amounts(pod: Mapping[str, object]) -> tuple[dict[str, Fraction], dict[str, Fraction]]:
+def pod_amounts(pod: Mapping[str, object]) -> tuple[dict[str, Fraction], dict[str, Fraction]]:
     """Return requests and limits of a pod: the sum of its containers, or its largest init container if that is more."""
     total: tuple[dict[str, Fraction], dict[str, Fraction]] = ({}, {})
     for kind in ("containers", "initContainers"):

@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The run document (schema ``dtf.run/1``): everything that is known of a run that has ended, in one value.
+"""The run document (schema ``dtf.run/2``): everything that is known of a run that has ended, in one value.
 
 This module util is private to the collection and imports the standard library only.
 """
@@ -18,7 +18,7 @@ from .hosts import Task, tasks
 from .spec import Topology
 from .status import HostState, overall_cause, overall_phase
 
-SCHEMA = "dtf.run/1"
+SCHEMA = "dtf.run/2"
 LOG_TAIL_LINES = 15
 
 
@@ -30,7 +30,7 @@ class HostPart:
         state: the host's last view of the topology.
         supervisor: the supervisor's ``{wall, monotonic}`` when it was up.
         ended: ``{wall, monotonic}`` when all tasks of this host had ended.
-        environment: cores, memory, CPU model, kernel of the host.
+        environment: cores, memory, CPU model, kernel of the host, its load before the run, its clock.
     """
 
     state: HostState
@@ -46,6 +46,7 @@ def run_document(
     logs: Mapping[str, Sequence[str]],
     artifacts: Mapping[str, object],
     versions: Mapping[str, object],
+    benchmark: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """Assemble the document of a run.
 
@@ -56,6 +57,7 @@ def run_document(
         logs: the lines of each task's log, by task name.
         artifacts: relative paths of what was kept.
         versions: of the software on the controller.
+        benchmark: which run of a benchmark it was, as ``{name, repeat, number, seed}``.
     """
     head = parts[0]
     states = [part.state for part in parts]
@@ -79,6 +81,7 @@ def run_document(
         "created": rfc3339(float(head.state.created or 0)),
         "finished": rfc3339(ended_wall),
         "resumed_from": _resumed_from(head.state, chief),
+        "benchmark": dict(benchmark) if benchmark else None,
         "training": stats.training(chief, training.steps, training.batch_size),
         "phases": {
             name: stats.rounded(seconds)
@@ -93,6 +96,66 @@ def run_document(
         "wall_seconds": stats.rounded(ended_wall - float(head.state.created or 0)),
         "tasks": _task_records(topology, parts, events),
         "artifacts": dict(artifacts),
+    }
+
+
+def refused_document(
+    topology: Topology,
+    run_id: str,
+    created: float,
+    cause: Mapping[str, object],
+    versions: Mapping[str, object],
+    benchmark: Mapping[str, object] | None = None,
+) -> dict[str, object]:
+    """Return the document of a run that was refused before any task of it was started.
+
+    Args:
+        topology: what should have run.
+        run_id: names the run.
+        created: when it was refused (seconds since the epoch).
+        cause: ``{reason, message}``.
+        versions: of the software on the controller.
+        benchmark: which run of a benchmark it was.
+    """
+    nothing = dict.fromkeys(stats.PHASES)
+    host = {"cores": None, "memory_bytes": None, "cpu_model": None, "kernel": None}
+    environment = _environment((), (), versions)
+    environment["hosts"] = [
+        {"name": entry.name, **host, "load_before": None, "clock_ahead_seconds": None} for entry in topology.hosts
+    ]
+    return {
+        "schema": SCHEMA,
+        "run_id": run_id,
+        "name": topology.name,
+        "state": "failed",
+        "cause": {"reason": "refused", "task": None, "message": "", "events": [], "log_tail": [], **cause},
+        "runtime": topology.runtime,
+        "backend": topology.kubernetes.backend if topology.kubernetes else None,
+        "spec": topology.as_dict(),
+        "spec_hash": topology.spec_hash(),
+        "environment": environment,
+        "created": rfc3339(created),
+        "finished": rfc3339(created),
+        "resumed_from": None,
+        "benchmark": dict(benchmark) if benchmark else None,
+        "training": stats.training((), topology.training.steps, topology.training.batch_size),
+        "phases": dict.fromkeys(stats.PHASES, 0.0),
+        "wall_seconds": 0.0,
+        "tasks": [
+            {
+                "role": task.role,
+                "index": task.index,
+                "host": task.host,
+                "restarts": 0,
+                "exit_code": None,
+                "phases": nothing,
+                "local_steps": None,
+                "max_rss_bytes": None,
+                "cpu_seconds": None,
+            }
+            for task in tasks(topology)
+        ],
+        "artifacts": {"logs": {}, "events": "events.jsonl", "export": None, "checkpoint": None},
     }
 
 
@@ -202,8 +265,10 @@ def _environment(
     parts: Sequence[HostPart], chief: Sequence[Event], versions: Mapping[str, object]
 ) -> dict[str, object]:
     imported, data = last(chief, "imported"), last(chief, "data")
+    unknown = {"load_before": None, "clock_ahead_seconds": None}
     return {
-        "hosts": [dict(part.environment, name=part.state.host) for part in parts],
+        # A host that was lost has told nothing.
+        "hosts": [{**unknown, **part.environment, "name": part.state.host} for part in parts],
         "versions": {
             "python": imported.fields.get("python") if imported else None,
             "tensorflow": imported.fields.get("tensorflow") if imported else None,

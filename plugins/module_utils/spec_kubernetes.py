@@ -70,9 +70,9 @@ class Kubernetes:
         image_pull_secrets: names of secrets with a registry's credentials.
         placement: which nodes.
         node_selector: labels a node must have.
-        tolerations: as Kubernetes writes them.
+        tolerations: as Kubernetes writes them. Workers with GPUs also tolerate the taint ``nvidia.com/gpu``.
         priority_class: name of a PriorityClass; empty is the cluster's default.
-        runtime_class: name of a RuntimeClass; empty is the node's default.
+        runtime_class: name of a RuntimeClass; empty is the node's default. With GPUs it is that of the workers only.
         service_account: name of a ServiceAccount; its token is not mounted.
         volumes: data, checkpoints, logs.
         ttl_seconds_after_finished: after that many seconds Kubernetes deletes finished Jobs; ``None`` keeps them.

@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Records to numbers: phases, training time, rates, speed-up.
+"""Records to numbers: phases, training time, rates.
 
 Every number here is computed from event records and the supervisor's stamps, and from nothing else.
 
@@ -10,12 +10,13 @@ This module util is private to the collection and imports the standard library o
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from .events import Event, first, last
 
 PHASES = ("created", "scheduled", "image", "start", "import", "connect", "barrier", "train", "export", "exit")
+#: Created to barrier: what passes before a step is made.
+STARTUP = PHASES[: PHASES.index("train")]
 #: The event that ends a phase of a worker. ``created`` to ``image`` end with stamps of the supervisor, ``exit`` with
 #: the end of the run.
 ENDS = {
@@ -121,20 +122,3 @@ def worker_steps(chief: Sequence[Event], workers: int) -> list[int | None]:
 def rounded(value: float | None) -> float | None:
     """Return a measure with the six decimals that are stored (microseconds for times)."""
     return None if value is None else round(value, 6)
-
-
-def summary(values: Iterable[float | None]) -> dict[str, float | int | None]:
-    """Return ``{n, mean, minimum, maximum, stdev}`` of what was measured; the standard deviation needs two values."""
-    measured = [value for value in values if value is not None]
-    return {
-        "n": len(measured),
-        "mean": rounded(statistics.fmean(measured)) if measured else None,
-        "minimum": min(measured) if measured else None,
-        "maximum": max(measured) if measured else None,
-        "stdev": rounded(statistics.stdev(measured)) if len(measured) > 1 else None,
-    }
-
-
-def speed_up(base_seconds: float | None, seconds: float | None) -> float | None:
-    """Return how many times faster than the base, or ``None`` where one of them was not measured."""
-    return rounded(base_seconds / seconds) if base_seconds and seconds else None

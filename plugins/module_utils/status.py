@@ -33,6 +33,7 @@ class HostState:
         candidate_run_id: a fresh name and moment that the hosts may agree on.
         candidate_created: that moment.
         problems: ``{field, value, accepted}`` of what keeps the wanted tasks from starting on this host.
+        busy_cores: how many cores were at work before anything was started; ``None`` where nobody has looked.
     """
 
     host: str
@@ -48,6 +49,7 @@ class HostState:
     candidate_run_id: str = ""
     candidate_created: float = 0.0
     problems: Sequence[Mapping[str, object]] = ()
+    busy_cores: float | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Return plain JSON values."""

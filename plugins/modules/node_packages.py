@@ -36,6 +36,12 @@ options:
     description: Program, or absolute path of a file, to the package that holds it.
     type: dict
     default: {}
+  packages:
+    description:
+      - Package to version, for those that no program tells. An empty version is whichever the manager takes, and C(*)
+        stands for what follows. One that is there is left alone, whatever its version.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: Tells which packages would be installed, without what they depend on.
@@ -74,10 +80,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.errors import ActionFailed
 from ..module_utils.host_files import locked, read_state, write_state
-from ..module_utils.package_lists import MANAGERS, installed, wanted
+from ..module_utils.package_lists import MANAGERS, installed, named, wanted
 from ..module_utils.programs import SEARCH_PATH, run
 
 LISTS = Path("/var/lib/apt/lists")
+SOURCES = Path("/etc/apt/sources.list.d")
 #: Lists of this age in seconds are still good enough to install from.
 FRESH = 3600
 
@@ -96,6 +103,9 @@ class Packages:
         programs = self.options["programs"]
         missing = [name for name in programs if not here(name)]
         packages = wanted(programs, missing)
+        if self.options["packages"]:
+            by_name = {str(name): str(version or "") for name, version in self.options["packages"].items()}
+            packages += named(self.manager, by_name, self.installed())
         if not packages and not self.check:
             self.finish()
         if not packages or self.check:
@@ -162,9 +172,13 @@ def here(name: str) -> bool:
 
 
 def stale() -> bool:
-    """Return whether the package lists are missing or old."""
+    """Return whether the package lists are missing, old, or of other sources than there are now."""
     times = [path.stat().st_mtime for path in LISTS.glob("*Packages*")]
-    return not times or time.time() - max([LISTS.stat().st_mtime, *times]) > FRESH
+    if not times:
+        return True
+    made = max([LISTS.stat().st_mtime, *times])
+    changed = [path.stat().st_mtime for path in (SOURCES, *SOURCES.glob("*")) if path.exists()]
+    return time.time() - made > FRESH or max(changed, default=0.0) > LISTS.stat().st_mtime
 
 
 def main() -> None:
@@ -175,6 +189,7 @@ def main() -> None:
             "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
             "manager": {"type": "str", "required": True, "choices": sorted(MANAGERS)},
             "programs": {"type": "dict", "default": {}},
+            "packages": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )

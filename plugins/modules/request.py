@@ -42,6 +42,11 @@ options:
   results_dir:
     description: Directory on the controller that results will be written to. It need not exist yet.
     type: str
+  playbook_words:
+    description: Words that the playbook knows beside those of a training.
+    type: list
+    elements: str
+    default: []
   accepted_variables:
     description: Extra variables of your own, which must not be taken for misspelt words.
     type: list

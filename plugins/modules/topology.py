@@ -135,6 +135,7 @@ failure:
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -202,7 +203,9 @@ def in_reach(
 def present(module: AnsibleModule, topology: Topology) -> dict[str, object]:
     """Bring this host's tasks to what the topology asks for."""
     host = own_host(module, topology)
-    before = processes.observe(topology.root, topology.name, host)
+    # Before the moment that a run is decided at; of several hosts topology_info has looked.
+    busy = processes.busy_cores() if len(topology.hosts) == 1 and not module.check_mode else None
+    before = replace(processes.observe(topology.root, topology.name, host), busy_cores=busy)
     states = agreed_states(module, topology, before)
     plan = drift.plan_present(topology, states)
     if plan.starts:
@@ -303,6 +306,7 @@ def apply(topology: Topology, plan: drift.Plan, states: list[HostState], own: Ho
         "created": run.created,
         "resumed_from": {"run_id": resume, "global_step": None} if resume else None,
         "checkpoint_run_id": resume,
+        "load_before": next(state.busy_cores for state in states if state.host == host),
     }
     processes.start(topology, host, run, current)
 

@@ -66,6 +66,13 @@ topology:
     run_id: 20260102t030405-a1b2c3
     tasks: [{role: ps, index: 0, state: done}]
     problems: []
+machine:
+  description:
+    - The host that the module runs on, what it has and what of its memory can still be had (MiB).
+    - With O(runtime=kubernetes) it is V(null).
+  returned: success
+  type: dict
+  sample: {name: w1, cores: 2, memory_bytes: 25276510208, cpu_model: EPYC, kernel: 6.1.0, available_memory_mb: 22000}
 failure:
   description: What went wrong, for programs.
   returned: failure
@@ -92,8 +99,12 @@ def on_hosts(module: AnsibleModule) -> HostState:
     params = module.params
     topology = Topology.from_params(spec_params(params)) if params["hosts"] else None
     host = params["host"] or (topology.hosts[0].name if topology else "localhost")
+    # Before the moment that a run is decided at, so that looking takes none of its time.
+    busy = processes.busy_cores() if topology else None
     state = processes.observe(params["root"], params["name"], host)
-    return state if topology is None else replace(state, problems=processes.obstacles(topology, state))
+    if topology is None:
+        return state
+    return replace(state, problems=processes.obstacles(topology, state), busy_cores=busy)
 
 
 def in_cluster(module: AnsibleModule) -> HostState:
@@ -115,7 +126,12 @@ def main() -> None:
         state = look(module)
     except (InvalidInput, ActionFailed) as error:
         module.fail_json(msg=str(error), failure=error.as_failure())
-    module.exit_json(changed=False, topology=state.as_dict())
+    machine = None
+    if module.params["runtime"] == "process":
+        machine = dict(
+            processes.host_environment(), name=state.host, available_memory_mb=processes.available_memory_mb()
+        )
+    module.exit_json(changed=False, topology=state.as_dict(), machine=machine)
 
 
 if __name__ == "__main__":

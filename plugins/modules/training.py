@@ -73,6 +73,29 @@ options:
     type: str
     default: auto
     choices: [auto, lines, none]
+  label:
+    description: What lines of progress begin with. Unless given it is the topology's name.
+    type: str
+  benchmark:
+    description: Which run of a benchmark it is, for the run document.
+    type: dict
+    suboptions:
+      name:
+        description: Name of the benchmark.
+        type: str
+        required: true
+      repeat:
+        description: The block of runs it belongs to, one of each cell. V(0) is a warm-up.
+        type: int
+        required: true
+      number:
+        description: Its place in the order of the plan.
+        type: int
+        required: true
+      seed:
+        description: Seed of that order.
+        type: int
+        required: true
   action:
     description: Used by the action plugin. V(look) reads, V(collect) packs what the run left.
     type: str
@@ -110,10 +133,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 run:
-  description: The run document (schema C(dtf.run/1)); C(null) in check mode where no run has ended yet.
+  description: The run document (schema C(dtf.run/2)); C(null) in check mode where no run has ended yet.
   returned: always
   type: dict
-  sample: {schema: dtf.run/1, run_id: 20260102t030405-a1b2c3, state: succeeded}
+  sample: {schema: dtf.run/2, run_id: 20260102t030405-a1b2c3, state: succeeded}
 path:
   description: Where the document was written on the controller.
   returned: always
@@ -153,10 +176,14 @@ KEPT = ("logs", "checkpoint", "export", "summaries")
 def look(root: str, name: str, host: str) -> dict[str, object]:
     """Return the host's view, where its run lies, and the stamps a run document is made of."""
     state = processes.observe(root, name, host)
-    found: dict[str, object] = {"topology": state.as_dict(), "environment": processes.host_environment()}
+    found: dict[str, object] = {"topology": state.as_dict()}
     if state.run_id is None:
         return found
-    run = TopologyDirectory(root, name).run(state.run_id)
+    directory = TopologyDirectory(root, name)
+    run = directory.run(state.run_id)
+    found["environment"] = dict(
+        processes.host_environment(), load_before=(directory.current() or {}).get("load_before")
+    )
     supervisor, status = read_json(run / "supervisor.json"), read_json(run / "status.json")
     found["run_dir"] = str(run)
     found["supervisor"] = {key: supervisor[key] for key in ("wall", "monotonic")} if supervisor else None

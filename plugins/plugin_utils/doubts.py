@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -30,7 +31,7 @@ class Limits:
 
     Attributes:
         phases_share: by what share of the wall time the phases may miss it.
-        load_per_core: load average over cores before the run: something else was running.
+        load_per_core: share of the cores at work just before the run: something else was running.
         clock_skew_seconds: how far the clock of a host may be from the controller's.
         superlinear_run: how many times faster than its workers promise a single run may be; noise needs some room.
         steps_in_flight: steps that each worker may have made that did not enter the global step, or were counted late.
@@ -60,7 +61,7 @@ class RunFacts:
         restarts: of all tasks together.
         phases_seconds: length of each phase, by its name.
         wall_seconds: from the run's creation to its end.
-        load_per_core: load average over cores of each host before the run, by host.
+        load_per_core: share of the cores at work just before the run, by host.
         clock_skew_seconds: how far the clock of each host was ahead of the controller's, by host.
     """
 
@@ -146,7 +147,8 @@ def _machine_doubts(run: RunFacts, limits: Limits) -> list[Doubt]:
     found = []
     for host, load in run.load_per_core.items():
         if load is not None and load > limits.load_per_core:
-            message = f"{host} was busy before the run: load {load:.2f} per core, not below {limits.load_per_core:.2f}"
+            busy = f"{load:.0%} of its cores were at work, not below {limits.load_per_core:.0%}"
+            message = f"{host} was busy before the run: {busy}"
             found.append(Doubt("load", run.run_id, load, limits.load_per_core, message))
     for host, skew in run.clock_skew_seconds.items():
         if skew is not None and abs(skew) > limits.clock_skew_seconds:
@@ -223,7 +225,10 @@ def accuracy_doubts(accuracies: Mapping[str, Sequence[float]], test_examples: in
 def _equal_by_spread(samples: Sequence[Sequence[float]]) -> float | None:
     if any(len(sample) < 2 or np.ptp(sample) == 0 for sample in samples):
         return None
-    return float(stats.alexandergovern(*samples).pvalue)
+    with warnings.catch_warnings():
+        # Where a mean is that of all cells SciPy warns of lost digits; that they are equal is all there is to know.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return float(stats.alexandergovern(*samples).pvalue)
 
 
 def _equal_by_examples(means: Sequence[float], examples: int) -> float:

@@ -249,7 +249,13 @@ class KubeRun:
         own = [pod for pod in seen.values() if _run_of(pod) == self._run_id]
         return pod_views(own, task_sets(self._topology), tasks(self._topology))
 
-    def gather(self, moment: Moment, results: RunResults, versions: Mapping[str, object]) -> Document:
+    def gather(
+        self,
+        moment: Moment,
+        results: RunResults,
+        versions: Mapping[str, object],
+        benchmark: Mapping[str, object] | None = None,
+    ) -> Document:
         """Write what is known of a run that is over to its results; return its document."""
         ended = time.time()
         self.logs.finish(moment.pods, LOGS_SECONDS)
@@ -278,7 +284,9 @@ class KubeRun:
             logs=logs,
             skews=self._skews(moment.pods),
         )
-        document = pod_run_document(self._topology, run, results.artifacts_of_pods(logs), self._versions(versions))
+        document = pod_run_document(
+            self._topology, run, results.artifacts_of_pods(logs), self._versions(versions), benchmark
+        )
         results.write_document(document)
         return document
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,27 +58,48 @@ class RunWatch:
         execute: runs a shell command on the host and returns ``(return code, standard output, standard error)``.
         chief_log: whether the chief's log is on this host.
         events: the chief's events so far.
+        wall: this machine's clock (seconds since the epoch).
+        clock_ahead_seconds: how far the host's clock is ahead of this machine's, from the look that took the shortest
+            time, half of which it may be wrong by; ``None`` before the first look, or where the host cannot tell.
     """
 
     run_dir: str
     execute: Callable[[str], tuple[int, str, str]]
     chief_log: bool
     events: list[Event] = field(default_factory=list)
+    wall: Callable[[], float] = time.time
+    clock_ahead_seconds: float | None = None
+    _shortest_look: float = float("inf")
     _offset: int = 0
     _rest: str = ""
 
     def look(self) -> Look:
         """Renew the lease, read the status and what the chief has printed since the last look."""
         place = shlex.quote(self.run_dir)
-        command = f"cd {place} && touch lease && cat status.json && printf '\\036'"
+        command = f"cd {place} && touch lease && cat status.json && printf '\\036' && date +%s.%N && printf '\\036'"
         if self.chief_log:
             command += f" && tail -c +{self._offset + 1} logs/worker-0.log 2>/dev/null | head -c {LOG_BYTES_A_LOOK}"
+        asked = self.wall()
         code, output, error = self.execute(command)
-        text, separator, log = output.partition(SEPARATOR)
+        answered = self.wall()
+        text, separator, rest = output.partition(SEPARATOR)
         if not separator:
             return Look(None, reached=False, message=error.strip() or f"return code {code}")
+        moment, _separator, log = rest.partition(SEPARATOR)
+        self._compare_clocks(asked, moment, answered)
         self._take(log)
         return Look(json.loads(text))
+
+    def _compare_clocks(self, asked: float, moment: str, answered: float) -> None:
+        """Take the host's clock for the middle of the look, as NTP does; the shortest look errs least."""
+        try:
+            host = float(moment)
+        except ValueError:
+            # A `date` that knows no fractions of a second prints something else.
+            return
+        if 0 <= answered - asked < self._shortest_look:
+            self._shortest_look = answered - asked
+            self.clock_ahead_seconds = round(host - (asked + answered) / 2, 6)
 
     def _take(self, log: str) -> None:
         """Add the events of complete lines; a line that is still being written waits for its end."""

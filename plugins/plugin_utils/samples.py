@@ -25,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .scientific import np, stats
@@ -133,17 +134,56 @@ class Ratio:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Difference:
+    """One sample less another, in the unit of both.
+
+    Attributes:
+        value: difference of the means.
+        interval: where the true difference lies; ``None`` where there are not two values (or two pairs).
+        design: ``paired``, by the block that both belong to, or ``independent``.
+        n: pairs, or values of the smaller sample.
+    """
+
+    value: float
+    interval: Interval | None
+    design: str
+    n: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plain value."""
+        return asdict(self)
+
+
 def describe(values: Sequence[float]) -> Summary:
     """Return a sample in numbers.
 
     Args:
         values: measurements of one unit, none of them negative; any number of them.
     """
+    return describe_all([values])[0]
+
+
+def describe_all(samples: Sequence[Sequence[float]]) -> list[Summary]:
+    """Return several samples in numbers, each as :func:`describe` does, in less time than one by one.
+
+    Args:
+        samples: each with measurements of one unit, none of them negative; any number of them.
+    """
+    lengths = {len(values) for values in samples if len(values) > 1}
+    intervals: dict[int, Interval] = {}
+    for length in lengths:
+        places = [place for place, values in enumerate(samples) if len(values) == length]
+        rows = np.asarray([samples[place] for place in places], dtype=float)
+        intervals.update(zip(places, _mean_intervals(rows)))
+    return [_summary(values, intervals.get(place)) for place, values in enumerate(samples)]
+
+
+def _summary(values: Sequence[float], interval: Interval | None) -> Summary:
     if not values:
         return Summary(0, None, None, None, None, None, None, ())
     sample = np.asarray(values, dtype=float)
     more = len(sample) > 1
-    interval = _mean_interval(sample) if more else None
     return Summary(
         n=len(sample),
         mean=float(sample.mean()),
@@ -176,25 +216,52 @@ def ratio(
     """
     if not len(above) or not len(below) or min(*above, *below) <= 0:
         raise ValueError("a ratio is of two samples of positive values")
-    first, second = np.log(np.asarray(above, dtype=float)), np.log(np.asarray(below, dtype=float))
+    found = _compared(np.log(np.asarray(above, dtype=float)), np.log(np.asarray(below, dtype=float)), blocks)
+    interval = found.interval and found.interval.exponential()
+    return Ratio(math.exp(found.value), interval, found.design, found.n)
+
+
+def difference(
+    above: Sequence[float],
+    below: Sequence[float],
+    blocks: tuple[Sequence[Hashable], Sequence[Hashable]] | None = None,
+) -> Difference:
+    """Return the first sample less the second, for what adds to a time whatever else it is made of.
+
+    Args:
+        above: measurements.
+        below: measurements of the same unit.
+        blocks: as those of :func:`ratio`.
+
+    Raises:
+        ValueError: a sample is empty.
+    """
+    if not len(above) or not len(below):
+        raise ValueError("a difference is of two samples")
+    return _compared(np.asarray(above, dtype=float), np.asarray(below, dtype=float), blocks)
+
+
+def _compared(
+    first: Floats, second: Floats, blocks: tuple[Sequence[Hashable], Sequence[Hashable]] | None
+) -> Difference:
+    """Return the difference of two samples, within their blocks where two or more are shared."""
     shared = [block for block in blocks[0] if block in set(blocks[1])] if blocks else []
     if blocks and len(shared) > 1:
         rows = [list(blocks[0]).index(block) for block in shared], [list(blocks[1]).index(block) for block in shared]
-        differences = first[rows[0]] - second[rows[1]]
-        return Ratio(
-            math.exp(differences.mean()), _mean_interval(differences).exponential(), "paired", len(differences)
-        )
-    interval = _difference_interval(first, second) if min(len(first), len(second)) > 1 else None
-    value = math.exp(first.mean() - second.mean())
-    return Ratio(value, interval and interval.exponential(), "independent", min(len(first), len(second)))
+        pairs = first[rows[0]] - second[rows[1]]
+        return Difference(float(pairs.mean()), _mean_intervals(pairs[None, :])[0], "paired", len(pairs))
+    n = min(len(first), len(second))
+    interval = _difference_interval(first, second) if n > 1 else None
+    return Difference(float(first.mean() - second.mean()), interval, "independent", n)
 
 
-def _mean_interval(sample: Floats) -> Interval:
-    n = len(sample)
-    if n < LEAST_BOOTSTRAP:
-        reach = _quantile(n - 1) * float(sample.std(ddof=1)) / math.sqrt(n)
-        return Interval(float(sample.mean()) - reach, float(sample.mean()) + reach, "t")
-    return _bootstrap((sample,), _mean, n, n - 1)
+def _mean_intervals(samples: Floats) -> list[Interval]:
+    """Return the interval of each mean, of a row each."""
+    n = samples.shape[1]
+    if n >= LEAST_BOOTSTRAP:
+        return _bootstrap((samples,), _mean, n, n - 1)
+    centres, reaches = samples.mean(axis=1), _quantile(n - 1) * samples.std(axis=1, ddof=1) / math.sqrt(n)
+    return [Interval(float(centre - reach), float(centre + reach), "t") for centre, reach in zip(centres, reaches)]
 
 
 def _difference_interval(first: Floats, second: Floats) -> Interval:
@@ -208,23 +275,31 @@ def _difference_interval(first: Floats, second: Floats) -> Interval:
     if smaller < LEAST_BOOTSTRAP:
         reach = _quantile(freedom) * math.sqrt(error)
         return Interval(value - reach, value + reach, "t")
-    return _bootstrap((first, second), _difference, smaller, freedom)
+    return _bootstrap((first[None, :], second[None, :]), _difference, smaller, freedom)[0]
 
 
-def _bootstrap(samples: tuple[Floats, ...], statistic: Any, n: int, freedom: float) -> Interval:
-    """Return percentiles of a bootstrap, at a level that makes up for small n (Hesterberg's expanded percentiles)."""
+def _bootstrap(samples: tuple[Floats, ...], statistic: Any, n: int, freedom: float) -> list[Interval]:
+    """Return percentiles of a bootstrap, at a level that makes up for small n (Hesterberg's expanded percentiles).
+
+    Args:
+        samples: each with a row for each interval wanted; all rows are resampled alike.
+        statistic: of the samples, along their last axis.
+        n: values of the smallest sample.
+        freedom: degrees of freedom of Student's interval of the same.
+    """
     level = 1 - 2 * stats.norm.sf(_quantile(freedom) * math.sqrt(n / (n - 1)))
     found = stats.bootstrap(
         samples,
         statistic,
         n_resamples=RESAMPLES,
-        batch=max(1, BATCH // max(map(len, samples))),
+        batch=max(1, BATCH // max(sample.size for sample in samples)),
+        axis=-1,
         vectorized=True,
         confidence_level=level,
         method="percentile",
         rng=np.random.default_rng(SEED),
     ).confidence_interval
-    return Interval(float(found.low), float(found.high), "bootstrap")
+    return [Interval(low, high, "bootstrap") for low, high in zip(found.low.tolist(), found.high.tolist())]
 
 
 def _mean(sample: Floats, axis: int = -1) -> Any:
@@ -235,6 +310,7 @@ def _difference(first: Floats, second: Floats, axis: int = -1) -> Any:
     return first.mean(axis=axis) - second.mean(axis=axis)
 
 
+@lru_cache(maxsize=1000)
 def _quantile(freedom: float) -> float:
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
 
@@ -253,16 +329,23 @@ def outliers(values: Sequence[float]) -> tuple[int, ...]:
     rest, positions = np.log(np.asarray(values, dtype=float)), list(range(len(values)))
     candidates: list[int] = []
     beyond = 0
-    for _turn in range(len(values) // 3):
-        spread, n = float(rest.std(ddof=1)), len(rest)
-        # Values that are equal but for rounding have no outlier; nor is there one among two.
-        if spread <= 1e-12 or n < 3:
+    for bound in _bounds(len(values)):
+        spread = float(rest.std(ddof=1))
+        # Values that are equal but for rounding have no outlier.
+        if spread <= 1e-12:
             break
         deviations = np.abs(rest - rest.mean()) / spread
         place = int(deviations.argmax())
-        t = float(stats.t.isf(OUTLIER_ALPHA / (2 * n), n - 2))
         candidates.append(positions.pop(place))
-        if deviations[place] > (n - 1) * t / math.sqrt((n - 2 + t * t) * n):
+        if deviations[place] > bound:
             beyond = len(candidates)
         rest = np.delete(rest, place)
     return tuple(sorted(candidates[:beyond]))
+
+
+@lru_cache(maxsize=1000)
+def _bounds(n: int) -> tuple[float, ...]:
+    """Return how far out the most extreme of n values may be, of those left then, and so on, for a third of them."""
+    left = n - np.arange(n // 3)
+    t = stats.t.isf(OUTLIER_ALPHA / (2 * left), left - 2)
+    return tuple(((left - 1) * t / np.sqrt((left - 2 + t * t) * left)).tolist())

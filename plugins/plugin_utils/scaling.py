@@ -247,10 +247,10 @@ def find_knee(times: Times, fit: Fit | None, threshold: float = GAIN_THRESHOLD) 
         fit: the universal law fitted to it, if there is one.
         threshold: the least gain worth a step, as a share.
     """
+    if len(set(times.sizes)) < 2:
+        return None
     measured = means(times)
     sizes = measured.sizes
-    if len(sizes) < 2:
-        return None
     if fit is not None and len(sizes) > len(fit.theta) and (fit.misfit is None or fit.misfit >= LEAST_MISFIT):
         source, best, draws = "usl", np.log([fit.seconds(size) for size in sizes]), fit.draws(sizes)
     elif measured.freedom:
@@ -303,20 +303,22 @@ def comparison(size: int, other: int, found: Ratio) -> str:
     verb = "is" if size == 1 else "are"
     low, high = found.interval.low, found.interval.high
     if low <= 1 <= high:
-        return (
-            f"{_workers(size)} {verb} not measurably faster or slower than {other} ({_span(low, high)} times as fast)"
-        )
+        return f"{_workers(size)} {verb} not measurably faster or slower than {other} ({span(low, high)} times as fast)"
     only = "only " if high < 1 else ""
-    return f"{_workers(size)} {verb} {only}{_span(low, high)} times as fast as {other}"
+    return f"{_workers(size)} {verb} {only}{span(low, high)} times as fast as {other}"
 
 
-def _span(low: float, high: float) -> str:
-    """Return an interval rounded outwards, with as many digits as keep its ends apart, and apart from 1."""
+def span(low: float, high: float, about: float = 1.0) -> str:
+    """Return an interval rounded outwards, with as many digits as keep its ends apart, and apart from a value."""
     for digits in (1, 2, 3):
         factor = 10**digits
         # What is a round number but for the last bit of a float is that number.
         ends = math.floor(low * factor + 1e-9) / factor, math.ceil(high * factor - 1e-9) / factor
-        if (ends[0] > 1) == (low > 1) and (ends[1] < 1) == (high < 1) and ends[1] - ends[0] <= 2 * (high - low):
+        if (
+            (ends[0] > about) == (low > about)
+            and (ends[1] < about) == (high < about)
+            and ends[1] - ends[0] <= 2 * (high - low)
+        ):
             break
     return f"{ends[0]:.{digits}f} to {ends[1]:.{digits}f}"
 

@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 DRAWS = 4000
 #: No time is below this share of the one worker's: keeps logarithms finite while the fit looks around.
 LEAST = 1e-9
+#: A shape beyond this is none: no law of more workers makes two of them so many times slower than one.
+MOST_SHAPE = 100.0
+#: A time that may be off by more than this factor (its logarithm) is not known at all; farther out numbers end.
+MOST_OFF = math.log(1e12)
 
 
 class TooLittle(ValueError):
@@ -121,6 +125,10 @@ class Fit:
         thetas = student_draws(np.asarray(self.theta), np.asarray(self.covariance), self.freedom)
         return _log_seconds(thetas.T[:, :, None], np.asarray(sizes, dtype=float))
 
+    def slopes(self, sizes: Sequence[float]) -> Any:
+        """Return how the logarithm of seconds changes with each of ``theta``, a row for each size."""
+        return _slopes(np.asarray(self.theta), np.asarray(sizes, dtype=float))
+
     def as_dict(self) -> dict[str, Any]:
         """Return the plain value."""
         return {
@@ -167,24 +175,78 @@ def means(times: Times) -> Means:
     sizes = tuple(sorted(set(times.sizes)))
     logs = np.log(np.asarray(times.seconds, dtype=float))
     cells = (np.asarray(times.sizes)[:, None] == np.asarray(sizes)[None, :]).astype(float)
-    design = np.hstack([cells, _block_effects(times)])
-    solution, _squares, rank, _singular = np.linalg.lstsq(design, logs, rcond=None)
-    residuals = logs - design @ solution
-    squares, freedom = float(residuals @ residuals), len(logs) - int(rank)
+    blocks = _Blocks.of(times)
+    within = blocks.within(cells)
+    # Sizes are known but for their level: one direction is a zero but for rounding, which grows with their number.
+    weights = np.linalg.pinv(within.T @ within, rcond=1e-9, hermitian=True) @ within.T
+    # Within blocks sizes are known but for a level that all share: the mean of the blocks, each as good as any other.
+    weights += blocks.level_weights() - blocks.means(cells).mean(axis=0) @ weights
+    found = weights @ logs
+    residuals = blocks.within(logs - cells @ found)
+    squares, freedom = float(residuals @ residuals), len(logs) - len(sizes) - blocks.count + 1
     variance = squares / freedom if freedom else math.nan
-    covariance = np.linalg.pinv(design.T @ design)[: len(sizes), : len(sizes)] * variance
-    return Means(sizes, solution[: len(sizes)], covariance, freedom, squares)
+    return Means(sizes, found, weights @ weights.T * variance, freedom, squares)
 
 
-def _block_effects(times: Times) -> Floats:
-    """Return a row for each run and a column for each block but one: effects that add up to zero."""
-    if times.blocks is None:
-        return np.zeros((len(times.sizes), 0))
-    places = {block: place for place, block in enumerate(dict.fromkeys(times.blocks))}
-    columns = np.zeros((len(times.sizes), len(places)))
-    columns[np.arange(len(times.sizes)), [places[block] for block in times.blocks]] = 1.0
-    found: Floats = columns[:, :-1] - columns[:, -1:]
-    return found
+@dataclass(frozen=True)
+class _Blocks:
+    """An effect of each block, taken out of everything else beforehand.
+
+    That is what fitting a column for each block would give (R. Frisch and F. Waugh, Econometrica 1 (1933)), without a
+    thousand columns for a thousand repeats.
+
+    Attributes:
+        places: the block of each run, counted from 0; all 0 where runs were not made in blocks.
+        sizes: runs of each block.
+    """
+
+    places: Any
+    sizes: Any
+
+    @classmethod
+    def of(cls, times: Times) -> _Blocks:
+        """Return the blocks of a series; one for all where they cannot be told from the sizes."""
+        blocks = times.blocks if times.blocks is not None and _connected(times) else (0,) * len(times.sizes)
+        number = {block: place for place, block in enumerate(dict.fromkeys(blocks))}
+        places = np.asarray([number[block] for block in blocks], dtype=int)
+        return cls(places, np.bincount(places))
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.sizes)
+
+    def means(self, values: Floats) -> Floats:
+        """Return the mean of each block, of a value or a row of them for each run."""
+        columns = values.reshape(len(values), -1).T
+        sums = np.stack([np.bincount(self.places, column, self.count) for column in columns], axis=1)
+        found: Floats = (sums / self.sizes[:, None]).reshape(self.count, *values.shape[1:])
+        return found
+
+    def within(self, values: Floats) -> Floats:
+        """Return what is left of the values when the mean of their block is taken away."""
+        found: Floats = values - self.means(values)[self.places]
+        return found
+
+    def level_weights(self) -> Floats:
+        """Return the weight of each run in the mean of the blocks."""
+        found: Floats = 1 / (self.count * self.sizes[self.places])
+        return found
+
+
+def _connected(times: Times) -> bool:
+    """Return whether every two sizes can be compared within blocks, if need be by way of others."""
+    groups: list[set[tuple[str, Hashable]]] = []
+    for size, block in zip(times.sizes, times.blocks or ()):
+        found: set[tuple[str, Hashable]] = {("size", size), ("block", block)}
+        apart = []
+        for group in groups:
+            if group & found:
+                found |= group
+            else:
+                apart.append(group)
+        groups = [*apart, found]
+    return len(groups) < 2
 
 
 def _growth(theta: Floats, sizes: Floats) -> Floats:
@@ -224,22 +286,27 @@ def usl(times: Times) -> Fit:
 
 def _fit(law: str, times: Times, count: int) -> Fit:
     sizes, logs = np.asarray(times.sizes, dtype=float), np.log(np.asarray(times.seconds, dtype=float))
-    effects = _block_effects(times)
-    freedom = len(logs) - count - effects.shape[1]
+    blocks = _Blocks.of(times)
+    freedom = len(logs) - count - blocks.count + 1
     distinct = len(set(times.sizes))
     if distinct < count or freedom < 1:
         raise TooLittle(f"{law}: {count} parameters need {count} sizes and a run more than that, not {distinct} sizes")
 
+    # The seconds of one worker are a level, which blocks have anyway: only the shape of the law is searched for.
     found = optimize.least_squares(
-        lambda all_: _log_seconds(all_[:count], sizes) + effects @ all_[count:] - logs,
-        np.concatenate([_beginning(sizes, logs, count), np.zeros(effects.shape[1])]),
-        lambda all_: np.hstack([_slopes(all_[:count], sizes), effects]),
+        lambda shape: blocks.within(_log_seconds(np.asarray([0.0, *shape]), sizes) - logs),
+        _beginning(sizes, logs, count)[1:],
+        lambda shape: blocks.within(_slopes(np.asarray([0.0, *shape]), sizes)[:, 1:]),
         method="lm",
         x_scale="jac",
     )
-    theta, squares = found.x[:count], float(found.fun @ found.fun)
-    usual, robust = (matrix[:count, :count] for matrix in _covariances(found.jac, found.fun, freedom))
-    level, blocks = _level(effects, found.x[count:])
+    levels = blocks.means(logs - _log_seconds(np.asarray([0.0, *found.x]), sizes))
+    theta, squares = np.asarray([levels.mean(), *found.x]), float(found.fun @ found.fun)
+    # Times that grow faster than a law can lead to no parameters of it, but ever further.
+    if not np.isfinite(theta).all() or np.abs(theta[1:]).max() > MOST_SHAPE:
+        raise TooLittle(f"{law}: times grow with the workers faster than it allows")
+    usual, robust = _covariances(_slopes(theta, sizes)[:, 1:], found.fun, freedom, blocks)
+    level = float(levels.var(ddof=1)) / blocks.count if blocks.count > 1 else 0.0
 
     def reach(slope: Sequence[float]) -> float:
         """Return how far a function of theta may be off, from its slope there."""
@@ -247,7 +314,7 @@ def _fit(law: str, times: Times, count: int) -> Fit:
         within = max(float(direction @ matrix @ direction) for matrix in (usual, robust))
         between = float(direction[0]) ** 2 * level
         whole = within + between
-        share = within**2 / freedom + (between**2 / (blocks - 1) if between else 0.0)
+        share = within**2 / freedom + (between**2 / (blocks.count - 1) if between else 0.0)
         return float(stats.t.ppf((1 + CONFIDENCE) / 2, whole**2 / share)) * math.sqrt(whole) if whole else 0.0
 
     def parameter(value: float, slope: Sequence[float], unit: str = "") -> Parameter:
@@ -255,7 +322,7 @@ def _fit(law: str, times: Times, count: int) -> Fit:
         return Parameter(value, Interval(max(0.0, value - off), max(0.0, value + off), "delta"), unit)
 
     one, contention = math.exp(theta[0]), float(theta[1])
-    off = reach([1.0, 0.0])
+    off = min(reach([1.0, 0.0]), MOST_OFF)
     parameters = {
         "one_worker_seconds": Parameter(one, Interval(one * math.exp(-off), one * math.exp(off), "delta"), "s"),
         "contention": parameter(contention, [0.0, 1.0]),
@@ -279,15 +346,6 @@ def _fit(law: str, times: Times, count: int) -> Fit:
     )
 
 
-def _level(effects: Floats, values: Floats) -> tuple[float, int]:
-    """Return the variance of the blocks' common level, and the number of blocks; none without blocks."""
-    blocks = effects.shape[1] + 1
-    if blocks == 1:
-        return 0.0, 1
-    every = np.append(values, -values.sum())
-    return float(every.var(ddof=1)) / blocks, blocks
-
-
 def _beginning(sizes: Floats, logs: Floats, count: int) -> Floats:
     """Return where to begin: the law is linear in t1, t1 sigma and t1 kappa, and relative errors can be weighed in."""
     columns = np.stack([1 / sizes, (sizes - 1) / sizes, sizes - 1], axis=1)[:, :count] / np.exp(logs)[:, None]
@@ -296,12 +354,22 @@ def _beginning(sizes: Floats, logs: Floats, count: int) -> Floats:
     return np.concatenate([[math.log(one)], solution[1:] / one])
 
 
-def _covariances(slopes: Floats, residuals: Floats, freedom: int) -> tuple[Floats, Floats]:
-    """Return the covariance of the parameters for equal noise, and for noise of its own in each run (HC3)."""
-    inverse = np.linalg.pinv(slopes.T @ slopes)
-    leverage = np.clip(np.einsum("ij,jk,ik->i", slopes, inverse, slopes), 0, 1 - 1e-6)
-    weighed = slopes.T * (residuals / (1 - leverage)) ** 2
-    return inverse * float(residuals @ residuals) / freedom, inverse @ weighed @ slopes @ inverse
+def _covariances(slopes: Floats, residuals: Floats, freedom: int, blocks: _Blocks) -> tuple[Floats, Floats]:
+    """Return the covariance of the parameters for equal noise, and for noise of its own in each run (HC3).
+
+    Args:
+        slopes: of the parameters of the shape, a row for each run.
+        residuals: of each run.
+        freedom: degrees of freedom.
+        blocks: the effects beside the law.
+    """
+    within = blocks.within(slopes)
+    # What each run adds to each parameter, the level first.
+    shape = np.linalg.pinv(within.T @ within) @ within.T
+    weights = np.vstack([blocks.level_weights() - blocks.means(slopes).mean(axis=0) @ shape, shape])
+    leverage = np.clip(1 / blocks.sizes[blocks.places] + np.einsum("ij,ji->i", within, shape), 0, 1 - 1e-6)
+    robust = (weights * (residuals / (1 - leverage)) ** 2) @ weights.T
+    return weights @ weights.T * float(residuals @ residuals) / freedom, robust
 
 
 def _misfit(squares: float, freedom: int, measured: Means) -> float | None:

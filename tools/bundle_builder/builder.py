@@ -15,9 +15,9 @@ from typing import Any
 
 import zstandard
 
-from . import contents, debian, golang, gomod, manifest, oci
+from . import contents, debian, golang, gomod, kind_node, manifest, oci
 from .manifest import Artifact, Manifest
-from .parts import MODULE_LIST, PROGRAMS, Image, Module, Part, Program, compiled, module, program
+from .parts import MODULE_LIST, PROGRAMS, Image, Module, Part, Program, compiled, image, module, program
 from .problems import CannotBuild
 from .store import Made, Store, key
 
@@ -76,6 +76,11 @@ class Builder:
             "packages": [(entry.name, entry.version, entry.sha256) for entry in self.packages(part)],
             "compression": _compressor(part.compression),
         }
+        if part.content == "node":
+            inputs["base"] = kind_node.recipe().tag
+            inputs["texts"] = kind_node.texts()
+            inputs["carries"] = {name: self.image_key(image(name)) for name in part.carries}
+            inputs["stop_signal"] = part.stop_signal
         return key(inputs)
 
     def packages(self, part: Image) -> list[debian.Package]:
@@ -89,6 +94,8 @@ class Builder:
         """See to what the machine needs for some parts, before anything is made."""
         programs = compiled(parts)
         sources = {entry.module: module(entry.module) for entry in programs}
+        if any(isinstance(part, Image) and part.content == "node" for part in parts):
+            kind_node.needs()
         for source in sources.values():
             golang.compiler(source.gomod.toolchain)
         check_staging(sources.get("kubernetes"))
@@ -131,13 +138,29 @@ class Builder:
         archives = debian.fetch(self.packages(part), self.store.folder / "packages")
         base = contents.of(part.content, debian.unpack(archives))
         own = {path: oci.Entry(0o755, programs[name].path) for path, name in part.programs.items()}
-        config = oci.Config(self.architecture, part.entrypoint, part.user, {"PATH": _PATH})
+        environment = {"PATH": _PATH, **({"container": "docker"} if part.content == "node" else {})}
+        config = oci.Config(self.architecture, part.entrypoint, part.user, environment, part.stop_signal)
         with self.store.scratch() as folder:
             # The layer of packages comes first and alone: images that share it are stored once.
-            layers = [oci.layer(entries, folder, part.compression) for entries in (base, own) if entries]
+            layers = self._node_layers(part, programs, folder) if part.content == "node" else []
+            layers += [oci.layer(entries, folder, part.compression) for entries in (base, own) if entries]
             archive = folder / "archive"
             digest = oci.write(archive, part.reference, layers, config, folder)
             return self.store.keep(f"image-{part.name}", self.image_key(part), archive, digest)
+
+    def _node_layers(self, part: Image, programs: dict[str, Made], folder: Path) -> list[oci.Blob]:
+        """Make the layers of a node below its programs: a host's files, those of ours, the images it carries."""
+        images = [image(name) for name in part.carries]
+        made = [self.cached(carried) or self.pack(carried, programs) for carried in images]
+        pause = next(carried.reference for carried in images if carried.name == "pause")
+        kubernetes = module("kubernetes").version
+        containerd, ctr = (programs[name].path for name in ("containerd", "ctr"))
+        stored = kind_node.stored([carried.path for carried in made], containerd, ctr, folder)
+        return [
+            oci.layer_of(kind_node.base(self.say), folder, part.compression),
+            oci.layer(kind_node.files(kubernetes, pause), folder, part.compression),
+            oci.layer(stored, folder, part.compression),
+        ]
 
     def artifact(self, part: Part, made: Made) -> Artifact:
         """Return the line of the manifest for a part."""
@@ -234,11 +257,12 @@ def build(parts: list[Part], output: Path, store: Store, say: Callable[[str], No
             needed = compiled(group)
             found = {entry.name: made for entry in needed if (made := builder.cached(entry)) is not None}
             missing = [entry for entry in needed if entry.name not in found]
-            if missing:
-                names = ", ".join(entry.name for entry in missing)
-                say(f"{group[0].module}: compiling {names}")
-                found |= builder.compile(module(missing[0].module), missing)
-                say(f"{group[0].module}: compiled in {time.monotonic() - started:.1f} s")
+            # An image may be made of several modules' programs.
+            for together in _groups(missing):
+                names, source = ", ".join(entry.name for entry in together), together[0].module
+                say(f"{source}: compiling {names}")
+                found |= builder.compile(module(source), list(compiled(together)))
+                say(f"{source}: compiled in {time.monotonic() - started:.1f} s")
             programs |= found
             for part in group:
                 done += 1

@@ -25,6 +25,8 @@ SEEDS = {
         "media-types",
         "python3.11-minimal",
     ),
+    # Not of packages' files but of a whole Debian, see kind_node.
+    "node": (),
 }
 _TOOLS = (
     "usr/bin/ip",
@@ -63,11 +65,17 @@ _AUTHORITIES = "usr/share/ca-certificates/mozilla/"
 
 def of(content: str, files: Mapping[str, Unpacked]) -> dict[str, Entry]:
     """Return the entries of an image that holds a content, from the files of its packages."""
-    return {"nothing": _nothing, "netfilter": _netfilter, "busybox": _busybox, "python": _python}[content](files)
+    return {"nothing": _nothing, "netfilter": _netfilter, "busybox": _busybox, "python": _python, "node": _nowhere}[
+        content
+    ](files)
 
 
 def _nothing(_: Mapping[str, Unpacked]) -> dict[str, Entry]:
     return {"tmp": Entry(0o1777)}
+
+
+def _nowhere(_: Mapping[str, Unpacked]) -> dict[str, Entry]:
+    return {}
 
 
 def _netfilter(files: Mapping[str, Unpacked]) -> dict[str, Entry]:

@@ -9,8 +9,9 @@ import gzip
 import hashlib
 import io
 import json
+import shutil
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,9 @@ LAYER_TYPES = {
     "zstd": "application/vnd.oci.image.layer.v1.tar+zstd",
     # For an image that others are built on: a docker from before 23 reads nothing else, nor an OCI layout.
     "gzip": "application/vnd.oci.image.layer.v1.tar+gzip",
+    "gzip-fast": "application/vnd.oci.image.layer.v1.tar+gzip",
 }
+_LEVELS = {"zstd": LEVEL, "gzip": LEVEL, "gzip-fast": 1}
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Config:
     entrypoint: tuple[str, ...] = ()
     user: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: str = ""
 
 
 class _Hashing:
@@ -126,23 +130,38 @@ def with_parents(entries: Mapping[str, Entry]) -> dict[str, Entry]:
 @contextmanager
 def _compressing(target: Any, compression: str) -> Iterator[Any]:
     """Give a file to write to, whose content goes compressed into `target`."""
-    if compression == "gzip":
-        with gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=target, mtime=0) as stream:
+    level = _LEVELS[compression]
+    if compression != "zstd":
+        with gzip.GzipFile(filename="", mode="wb", compresslevel=level, fileobj=target, mtime=0) as stream:
             yield stream
     else:
-        compressor = zstandard.ZstdCompressor(level=LEVEL)
+        compressor = zstandard.ZstdCompressor(level=level)
         with compressor.stream_writer(target, closefd=False) as stream:
             yield stream
 
 
 def layer(entries: Mapping[str, Entry], scratch: Path, compression: str = "zstd") -> Blob:
     """Pack entries into a compressed layer in the folder `scratch`."""
+    return _layer(lambda stream: _write_tar(stream, with_parents(entries)), scratch, compression)
+
+
+def layer_of(archive: Path, scratch: Path, compression: str) -> Blob:
+    """Make a tar archive, as it is, a compressed layer in the folder `scratch`."""
+
+    def copy(stream: Any) -> None:
+        with archive.open("rb") as opened:
+            shutil.copyfileobj(opened, stream, _CHUNK)
+
+    return _layer(copy, scratch, compression)
+
+
+def _layer(write_to: Callable[[Any], None], scratch: Path, compression: str) -> Blob:
     path = scratch / "layer"
     with path.open("wb") as opened:
         compressed = _Hashing(opened)
         with _compressing(compressed, compression) as stream:
             plain = _Hashing(stream)
-            _write_tar(plain, with_parents(entries))
+            write_to(plain)
     final = path.with_name(compressed.digest.removeprefix("sha256:"))
     path.replace(final)
     return Blob(final, compressed.digest, compressed.size, plain.digest, compression)
@@ -167,6 +186,7 @@ def write(target: Path, reference: str, layers: Iterable[Blob], config: Config, 
         "Entrypoint": list(config.entrypoint),
         "Env": [f"{name}={value}" for name, value in sorted(config.environment.items())],
         "User": config.user,
+        "StopSignal": config.stop_signal,
     }
     settings = _document(
         {
@@ -203,7 +223,7 @@ def write(target: Path, reference: str, layers: Iterable[Blob], config: Config, 
             for blob in (*stacked, settings, manifest)
         },
     }
-    if all(blob.compression == "gzip" for blob in stacked):
+    if all(blob.compression != "zstd" for blob in stacked):
         files["manifest.json"] = Entry(0o644, _for_docker(reference, settings, stacked))
     with target.open("wb") as opened:
         _write_tar(opened, with_parents(files))

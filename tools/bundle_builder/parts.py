@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from .gomod import GoMod
+from .kind_node import FIRST_PROCESS
 from .problems import CannotBuild
 
 MODULES = Path(__file__).resolve().parent / "modules"
@@ -121,12 +122,14 @@ class Image:
         repository: its reference without the tag.
         nodes: which nodes of a cluster need it.
         module: whose version is its tag; empty for one made of Debian packages alone.
-        tag: the tag, with ``{version}`` in it.
+        tag: the tag, with ``{version}`` in it, or ``{kubernetes}`` for the version of the cluster it is for.
         programs: path in the image → name of the program that lies there.
         entrypoint: what runs in it when nothing else is said.
         user: who it runs as.
         compression: of its layers: ``zstd``, or ``gzip`` for one that others are built on with any docker.
-        content: what else is in it: ``nothing``, ``netfilter``, ``busybox`` or ``python``.
+        content: what else is in it: ``nothing``, ``netfilter``, ``busybox``, ``python`` or ``node``, a whole host.
+        carries: names of the images in its own containerd's store.
+        stop_signal: what ends its first process, where that is not the usual one.
     """
 
     name: str
@@ -139,11 +142,15 @@ class Image:
     user: str = ""
     content: str = "nothing"
     compression: str = "zstd"
+    carries: tuple[str, ...] = ()
+    stop_signal: str = ""
 
     @property
     def version(self) -> str:
         """The image's tag."""
-        return self.tag.format(version=module(self.module).version) if self.module else self.tag
+        if not self.module:
+            return self.tag
+        return self.tag.format(version=module(self.module).version, kubernetes=module("kubernetes").version)
 
     @property
     def reference(self) -> str:
@@ -190,6 +197,8 @@ MODULE_LIST = (
         packages=("gcc", "libc6-dev", "libseccomp-dev", "pkg-config"),
     ),
     Module("kind", "sigs.k8s.io/kind"),
+    # Ours, for laboratories; its version is that of the kubelet's interface, which is all there is in it of others.
+    Module("gpu-stand-in", "k8s.io/kubelet", ("main.version={version}",)),
     Module(
         "registry",
         "github.com/distribution/distribution/v3",
@@ -253,6 +262,7 @@ PROGRAMS = (
     _runtime("ctr", "containerd", _CONTAINERD + "ctr"),
     _runtime("runc", "runc", "github.com/opencontainers/runc"),
     _binary("kind", "kind", "sigs.k8s.io/kind"),
+    Program("gpu-stand-in", "gpu-stand-in"),
     _binary("registry", "registry", "github.com/distribution/distribution/v3/cmd/registry"),
     _binary("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
 )
@@ -310,6 +320,15 @@ IMAGES = (
         entrypoint=("/opt/bin/flanneld",),
         content="netfilter",
     ),
+    Image(
+        "gpu-stand-in",
+        "dtf.cluster/gpu-stand-in",
+        "none",
+        "gpu-stand-in",
+        tag="{version}",
+        programs={"/gpu-stand-in": "gpu-stand-in"},
+        entrypoint=("/gpu-stand-in",),
+    ),
     Image("busybox", "dtf.cluster/busybox", "none", tag="1", entrypoint=("/bin/sh",), content="busybox"),
     Image(
         "python",
@@ -320,6 +339,26 @@ IMAGES = (
         content="python",
         compression="gzip",
     ),
+    Image(
+        "kind-node",
+        "dtf.cluster/kind-node",
+        "none",
+        "kind",
+        tag="v{kubernetes}",
+        programs={
+            **{f"/usr/local/bin/{name}": name for name in ("kubeadm", "kubelet", "kubectl", "crictl")},
+            **{f"/usr/local/bin/{entry.name}": entry.name for entry in PROGRAMS if entry.kind == "runtime"},
+            **{f"/opt/cni/bin/{entry.name}": entry.name for entry in PROGRAMS if entry.kind == "cni_plugin"},
+        },
+        entrypoint=(FIRST_PROCESS,),
+        content="node",
+        # Most of it is compressed already, and each engine unpacks it once.
+        compression="gzip-fast",
+        carries=(
+            *("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd", "kube-proxy", "coredns", "pause"),
+        ),
+        stop_signal="SIGRTMIN+3",
+    ),
 )
 
 Part = Program | Image
@@ -328,6 +367,11 @@ Part = Program | Image
 def module(name: str) -> Module:
     """Return the module of that name."""
     return next(entry for entry in MODULE_LIST if entry.name == name)
+
+
+def image(name: str) -> Image:
+    """Return the image of that name."""
+    return next(entry for entry in IMAGES if entry.name == name)
 
 
 def program(name: str) -> Program:
@@ -370,5 +414,7 @@ def _in_order() -> list[Part]:
 
 def compiled(wanted: list[Part]) -> list[Program]:
     """Return the programs that have to be there for some artifacts, in the order in which they are compiled."""
-    inside = {name for part in wanted if isinstance(part, Image) for name in part.programs.values()}
+    images = [part for part in wanted if isinstance(part, Image)]
+    images += [image(name) for part in images for name in part.carries]
+    inside = {name for part in images for name in part.programs.values()}
     return [entry for entry in PROGRAMS if entry in wanted or entry.name in inside]

@@ -19,6 +19,12 @@ _PREPARED = (
     *("ebtables", "fio"),
 )
 PACKAGES = {"plain": _PLAIN, "prepared": _PLAIN + _PREPARED}
+# A node that is given its programs and is no host: nobody logs in, and nothing is installed any more.
+NODE = "kind-node"
+_NODE = (
+    *("systemd", "systemd-sysv", "dbus", "iproute2", "kmod", "procps", "netbase", "ca-certificates"),
+    *("conntrack", "ebtables", "ethtool", "iptables", "nftables", "socat"),
+)
 
 # There is no console, no crash store and no disk of the host's own to look after; and what apt does by itself at some
 # hour would hold its lock just when a role wants it. A console's login also silences systemd on the container's output.
@@ -104,4 +110,23 @@ def recipe(
         packages=PACKAGES[flavour],
         files=dict(sorted(content.items())),
         executable=tuple(sorted(path for path in files if path.startswith("/usr/local/sbin/"))),
+    )
+
+
+def node(*, architecture: str, mirror: str) -> Recipe:
+    """Return the recipe of what a node in a container is built on, in which nothing is known of this machine.
+
+    Args:
+        architecture: Debian's name of the machine's.
+        mirror: Debian's main archive as this machine's apt knows it.
+    """
+    return Recipe(
+        flavour=NODE,
+        suite=SUITE,
+        architecture=architecture,
+        mirror=mirror,
+        packages=_NODE,
+        files={"/etc/apt/sources.list": ""},
+        executable=(),
+        enabled=(),
     )

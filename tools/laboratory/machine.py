@@ -294,9 +294,9 @@ def _furnish(root: Path, recipe: Recipe) -> None:
     if not has("systemctl"):
         systemctl = ("chroot", str(root), "systemctl")
     run(*systemctl, "--quiet", "set-default", "multi-user.target")
-    run(*systemctl, "--quiet", "disable", *recipe.disabled)
-    run(*systemctl, "--quiet", "mask", *recipe.masked)
-    run(*systemctl, "--quiet", "enable", *recipe.enabled)
+    for verb, units in (("disable", recipe.disabled), ("mask", recipe.masked), ("enable", recipe.enabled)):
+        if units:
+            run(*systemctl, "--quiet", verb, *units)
     for pattern in ("etc/ssh/ssh_host_*", "var/cache/apt/archives/*.deb", "var/lib/apt/lists/*_*", "var/log/*.log"):
         for stale in root.glob(pattern):
             stale.unlink()

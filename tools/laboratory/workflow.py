@@ -74,6 +74,17 @@ class Laboratory:
         with self._kept.locked():
             return self._archive(self._recipe(chosen))
 
+    def node_recipe(self) -> flavours.Recipe:
+        """Return how the files are made that a node in a container is built on."""
+        sources = apt_sources.archives(apt_sources.parse(machine.apt_files()), flavours.SUITE)
+        return flavours.node(architecture=machine.architecture(), mirror=sources[0].uri if sources else "")
+
+    def node_files(self) -> Path:
+        """Make the files that a node in a container is built on, or find them made; return their archive."""
+        refuse(self._not_root())
+        with self._kept.locked():
+            return self._archive(self.node_recipe())
+
     def add(self, name: str, folder: str | None) -> list[HostStatus]:
         """Give a lab one worker more; a folder that is given has to be that of the lab's inventory."""
         with self._kept.locked():

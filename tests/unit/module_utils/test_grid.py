@@ -13,6 +13,7 @@ from ansible_collections.dtf.cluster.plugins.module_utils.grid import (
     CELL_WORDS,
     WORDS,
     cell_of,
+    machines,
     read_words,
     unknown_words,
     values,
@@ -37,8 +38,11 @@ def told(words: dict[str, object], base: dict[str, object] | None = None, sweep:
 
 
 def test_the_words_are_those_that_were_promised() -> None:
-    promised = "workers ps steps hidden_units batch_size learning_rate sync communication_interval profile repeats"
-    assert sorted(WORDS) == sorted(f"{promised} runtime backend name".split())
+    promised = (
+        "workers ps nodes steps hidden_units batch_size learning_rate sync communication_interval profile repeats"
+    )
+    tuning = "replicas_to_aggregate seed evaluation_interval summary_interval"
+    assert sorted(WORDS) == sorted(f"{promised} {tuning} runtime backend name".split())
 
 
 @pytest.mark.parametrize(
@@ -117,6 +121,10 @@ def test_repeats(repeats: object, read: int) -> None:
         ({"repeats": 0}, [("repeats", 0)]),
         ({"repeats": 1001}, [("repeats", 1001)]),
         ({"wrokers": "8"}, [("wrokers", "8")]),
+        ({"runtime": [], "workers": []}, [("workers", []), ("runtime", [])]),
+        ({"nodes": "0,two"}, [("nodes", "0"), ("nodes", "two")]),
+        ({"nodes": "1,01"}, [("nodes", "01")]),
+        ({"replicas_to_aggregate": "x", "sync": "true"}, [("replicas_to_aggregate", "x")]),
         # a value may not be said twice, however it is spelt
         ({"workers": "1,2,1"}, [("workers", "1")]),
         ({"workers": "8,08"}, [("workers", "08")]),
@@ -168,8 +176,9 @@ def test_a_combination_is_not_judged_while_a_word_alone_is_wrong() -> None:
         (
             "zzz",
             (
-                "the words are workers, ps, runtime, backend, profile, sync, communication_interval, hidden_units, "
-                "batch_size, learning_rate, steps, name, repeats"
+                "the words are workers, ps, nodes, runtime, backend, profile, sync, replicas_to_aggregate, "
+                "communication_interval, hidden_units, batch_size, learning_rate, steps, seed, evaluation_interval, "
+                "summary_interval, name, repeats"
             ),
         ),
     ],
@@ -203,9 +212,13 @@ def test_what_a_word_accepts_is_told(word: str, value: object, accepted: str) ->
 def test_every_cell_word_is_a_field_of_a_topology(word: str) -> None:
     other = {
         "workers": 7, "ps": 7, "profile": "thesis", "sync": True, "communication_interval": 7,
-        "hidden_units": 7, "batch_size": 7, "learning_rate": 0.5, "steps": 7,
+        "hidden_units": 7, "batch_size": 7, "learning_rate": 0.5, "steps": 7, "nodes": 1, "replicas_to_aggregate": 2,
+        "seed": 7, "evaluation_interval": 7, "summary_interval": 7,
     }[word]  # fmt: skip
-    before, after = (cell_of(Topology.from_params(params)) for params in (BASE, with_words(BASE, {word: other})))
+    base = {**BASE, "hosts": [*BASE["hosts"], {"name": "b", "address": "10.0.0.2"}]}
+    if word == "replicas_to_aggregate":
+        base["training"] = {"sync": True}
+    before, after = (cell_of(Topology.from_params(params)) for params in (base, with_words(base, {word: other})))
     assert after == {**before, word: other}
     assert tuple(before) == tuple(CELL_WORDS)
 
@@ -217,6 +230,33 @@ def test_a_runtime_takes_its_own_part_of_the_parameters() -> None:
     assert cell_of(Topology.from_params(process))["backend"] is None
     assert "hosts" not in pods
     assert cell_of(Topology.from_params(pods))["backend"] == "statefulset"
+
+
+def test_nodes_are_the_first_hosts_or_the_first_nodes_of_a_cluster() -> None:
+    hosts = [{"name": name, "address": f"10.0.0.{place}"} for place, name in enumerate("abc", 1)]
+    base = {**BASE, "hosts": hosts, "kubernetes": {"image": "trainer:1"}, "nodes": ["n1", "n2", "n3"]}
+    process, pods = (Topology.from_params(with_words(base, {"runtime": runtime, "nodes": "2"})) for runtime in RUNTIMES)
+    assert [host.name for host in process.hosts] == ["a", "b"]
+    assert pods.kubernetes is not None
+    assert (pods.kubernetes.placement.strategy, pods.kubernetes.placement.nodes) == ("nodes", ("n1", "n2"))
+    assert [cell_of(topology)["nodes"] for topology in (process, pods)] == [2, 2]
+    anywhere = Topology.from_params(with_words(base, {"runtime": "kubernetes"}))
+    assert cell_of(anywhere)["nodes"] is None
+    assert [machines(base, {"runtime": runtime}) for runtime in RUNTIMES] == [3, 3]
+
+
+def test_processes_and_pods_may_be_measured_in_one_sweep() -> None:
+    words = {"workers": "1,2", "runtime": "process,kubernetes", "backend": "indexed_job,statefulset"}
+    request, problems = read_words(words, {}, sweep=True)
+    assert problems == []
+    assert [(cell["workers"], cell["runtime"], cell.get("backend")) for cell in request.cells] == [
+        ("1", "process", None),
+        ("1", "kubernetes", "indexed_job"),
+        ("1", "kubernetes", "statefulset"),
+        ("2", "process", None),
+        ("2", "kubernetes", "indexed_job"),
+        ("2", "kubernetes", "statefulset"),
+    ]
 
 
 def test_a_backend_is_one_of_those_there_are_and_asked_of_kubernetes_only() -> None:

@@ -24,6 +24,7 @@ from ansible_collections.dtf.cluster.plugins.module_utils.kube_causes import (
     suspicions,
     told,
 )
+from ansible_collections.dtf.cluster.plugins.module_utils.pod_template import GPU
 from ansible_collections.dtf.cluster.plugins.module_utils.spec import Topology
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "pod_faults"
@@ -320,6 +321,33 @@ def test_a_cause_and_its_patience(view: dict[str, Any], reason: str, patience: f
 )
 def test_nothing_is_wrong(view: dict[str, Any]) -> None:
     assert found(view) == []
+
+
+@pytest.mark.parametrize(("state", "patience"), [({"running": {"startedAt": STAMP}}, SHORT), (ended(134), AT_ONCE)])
+def test_a_device_that_is_lost_is_told_before_what_comes_of_it(state: dict[str, Any], patience: float) -> None:
+    devices = [{"resourceID": "gpu-0", "health": "Unhealthy"}, {"resourceID": "gpu-1", "health": "Healthy"}]
+    status = {"name": "trainer", "state": state, "allocatedResourcesStatus": [{"name": GPU, "resources": devices}]}
+    running = pod(spec={"nodeName": "w1"}, status={"phase": "Running", "containerStatuses": [status]})
+    first = found({"pods": [running]})[0]
+    assert (first.cause.reason, first.patience) == ("device_lost", patience)
+    assert "its device on node w1 is unhealthy: nvidia.com/gpu gpu-0" in first.cause.message
+    devices[0]["health"] = "Healthy"
+    assert "device_lost" not in [entry.cause.reason for entry in found({"pods": [running]})]
+
+
+def test_a_node_without_the_runtime_of_a_runtime_class_is_named() -> None:
+    message = (
+        "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to get sandbox runtime: "
+        'no runtime for "nvidia" is configured'
+    )
+    status = {"phase": "Pending", "containerStatuses": [{"name": "trainer", **waiting("ContainerCreating")}]}
+    view = {
+        "pods": [pod(spec={"nodeName": "w2"}, status=status)],
+        "events": [event("FailedCreatePodSandBox", message)],
+    }
+    (only,) = found(view)
+    assert (only.cause.reason, only.patience) == ("runtime_class", BRIEF)
+    assert "node w2 lacks" in only.cause.next_step
 
 
 def test_a_pod_that_was_pushed_out_long_ago_is_another_story() -> None:

@@ -417,6 +417,26 @@ def test_gpus_are_whole_numbers_whatever_the_number_of_workers(gpus: int, worker
         assert type(resources["limits"].get("nvidia.com/gpu", 0)) is int
 
 
+def test_workers_with_gpus_go_where_gpus_are_and_a_ps_goes_anywhere() -> None:
+    found = pods(objects(topology(workers={"gpus": 1}, kubernetes={"runtime_class": "nvidia"}), RUN))
+    taint = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    assert {component: (pod.get("runtimeClassName"), pod.get("tolerations")) for component, pod in found.items()} == {
+        "ps": (None, None),
+        "chief": ("nvidia", [taint]),
+        "worker": ("nvidia", [taint]),
+    }
+    without = pods(objects(topology(kubernetes={"runtime_class": "nvidia"}), RUN))
+    assert {pod["runtimeClassName"] for pod in without.values()} == {"nvidia"}
+    assert [pod.get("tolerations") for pod in without.values()] == [None] * len(without)
+
+
+@pytest.mark.parametrize("key", ["nvidia.com/gpu", ""])
+def test_a_toleration_of_the_users_own_for_gpus_is_the_only_one(key: str) -> None:
+    own = {"key": key, "operator": "Exists"} if key else {"operator": "Exists"}
+    found = pods(objects(topology(workers={"gpus": 1}, kubernetes={"tolerations": [own]}), RUN))
+    assert [pod["tolerations"] for pod in found.values()] == [[own]] * len(found)
+
+
 def test_devices_that_are_given_in_words_become_numbers() -> None:
     given_words = {"limits": {"nvidia.com/gpu": "2", "example.com/share": "0.5"}}
     container = trainer(pods(objects(topology(workers={"resources": given_words}), RUN))["chief"])

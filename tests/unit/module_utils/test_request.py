@@ -133,6 +133,12 @@ def test_a_variable_that_nobody_reads_is_told(
     assert [(problem["field"], problem["value"]) for problem in problems] == told
 
 
+def test_a_playbook_has_words_of_its_own_and_they_are_suggested(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "failed" not in answer(monkeypatch, {"before": "results/a"}, playbook_words=["before"])
+    (problem,) = answer(monkeypatch, {"befor": "results/a"}, playbook_words=["before"])["failure"]["problems"]
+    assert problem["accepted"].endswith("did you mean before?")
+
+
 def test_all_that_is_wrong_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     result = answer(

@@ -17,7 +17,14 @@ from tests.unit.module_utils.schema_check import assert_exactly
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = json.loads((ROOT / "schemas" / "run.schema.json").read_text(encoding="utf-8"))
-MACHINE = {"cores": 2, "memory_bytes": 1, "cpu_model": "cpu", "kernel": "6"}
+MACHINE = {
+    "cores": 2,
+    "memory_bytes": 1,
+    "cpu_model": "cpu",
+    "kernel": "6",
+    "load_before": 0.1,
+    "clock_ahead_seconds": 0.001,
+}
 ARTIFACTS = {"logs": {}, "events": "events.jsonl", "export": None, "checkpoint": None}
 VERSIONS = {"ansible": "2.19", "collection": "0.1.0"}
 
@@ -92,7 +99,10 @@ def test_the_document_of_a_good_run() -> None:
     assert [task["local_steps"] for task in document["tasks"]] == [None, 1000, 1001]
     assert Topology.from_params(document["spec"]) == topology("a")
     assert document["environment"]["hosts"] == [{"name": "a", **MACHINE}]
+    assert document["benchmark"] is None
     assert_exactly(SCHEMA, document)
+    label = {"name": "b", "repeat": 2, "number": 7, "seed": 1}
+    assert made(benchmark=label)["benchmark"] == label
 
 
 def test_a_late_worker_stands_in_its_start_and_in_the_barrier_and_not_in_the_training() -> None:

@@ -23,11 +23,12 @@ class FakeHost:
         self.log = log
         self.line_end = line_end
         self.bytes_a_look = LOG_BYTES_A_LOOK
+        self.moment = "1000.5"
         self.commands: list[str] = []
 
     def __call__(self, command: str) -> tuple[int, str, str]:
         self.commands.append(command)
-        text = json.dumps(STATUS) + SEPARATOR
+        text = json.dumps(STATUS) + SEPARATOR + self.moment + "\n" + SEPARATOR
         if "tail -c +" in command:
             first_byte = int(command.partition("tail -c +")[2].split()[0])
             piece = self.log[first_byte - 1 :][: self.bytes_a_look].replace(b"\n", self.line_end)
@@ -44,7 +45,9 @@ def chief_lines(count: int) -> list[str]:
 def test_a_look_renews_the_lease_and_reads_the_status() -> None:
     host = FakeHost()
     look = RunWatch("/run dir", host, chief_log=False).look()
-    assert host.commands == ["cd '/run dir' && touch lease && cat status.json && printf '\\036'"]
+    assert host.commands == [
+        "cd '/run dir' && touch lease && cat status.json && printf '\\036' && date +%s.%N && printf '\\036'"
+    ]
     assert (look.reached, look.finished, look.tasks) == (True, False, STATUS["tasks"])
 
 
@@ -53,6 +56,23 @@ def test_the_command_is_a_shell_s() -> None:
     RunWatch("/it's; rm -rf $HOME", host, chief_log=True).look()
     words = shlex.split(host.commands[0])
     assert words[:4] == ["cd", "/it's; rm -rf $HOME", "&&", "touch"]
+
+
+def test_the_host_s_clock_is_that_of_the_shortest_look() -> None:
+    host = FakeHost()
+    # Each look reads this machine's clock before and after: 4 s, 1 s and 2 s long.
+    times = iter([1000.0, 1004.0, 1010.0, 1011.0, 1020.0, 1022.0])
+    watch = RunWatch("/run", host, chief_log=False, wall=lambda: next(times))
+    seen = []
+    for moment in ("1001.5", "1013.0", "1021.0"):
+        host.moment = moment
+        watch.look()
+        seen.append(watch.clock_ahead_seconds)
+    assert seen == [-0.5, 2.5, 2.5]
+    watch = RunWatch("/run", host, chief_log=False)
+    host.moment = "1021.N"
+    watch.look()
+    assert watch.clock_ahead_seconds is None
 
 
 def run_here(command: str) -> tuple[int, str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 
+import numpy as np
 import pytest
 
 from ansible_collections.dtf.cluster.plugins.module_utils.errors import ActionFailed, InvalidInput
@@ -242,3 +243,15 @@ def test_without_scipy_the_next_step_is_told(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ActionFailed, match="pip install numpy scipy") as failed:
         scaling([Cell(1, (1.0,))])
     assert failed.value.code == "missing_library"
+
+
+@pytest.mark.parametrize("sizes", [(2, 3), (2, 4, 7)])
+def test_two_wild_repeats_are_no_error(sizes: tuple[int, ...]) -> None:
+    """Times that grow with the workers lead a law nowhere, or so far that no number holds it."""
+    missing = set()
+    for seed in range(100):
+        wild = np.exp(np.random.default_rng(seed).normal(0, 0.8, (len(sizes), 2)))
+        found = scaling([Cell(size, tuple(map(float, row)), (1, 2)) for size, row in zip(sizes, wild, strict=True)])
+        json.dumps(found.as_dict(), allow_nan=False)
+        missing.update(found.missing)
+    assert "amdahl: times grow with the workers faster than it allows" in missing

@@ -117,7 +117,7 @@ def test_a_speed_up_beyond_the_workers_is_not_bent_to_fit() -> None:
         (amdahl, Times((1, 2), (1.0, 0.6))),
         (usl, Times((1, 1, 2, 2), (1.0, 1.1, 0.6, 0.7))),
         (usl, Times((1, 2, 4), (1.0, 0.6, 0.4))),
-        (usl, Times((1, 2, 4, 8), (1.0, 0.6, 0.4, 0.3), (0, 1, 2, 3))),
+        (usl, Times((1, 2, 2, 4), (1.0, 0.6, 0.7, 0.4), (0, 0, 1, 1))),
     ],
 )
 def test_too_little_is_said_so(law: object, given: Times) -> None:
@@ -125,11 +125,31 @@ def test_too_little_is_said_so(law: object, given: Times) -> None:
         law(given)  # type: ignore[operator]
 
 
+def test_blocks_that_share_no_size_are_none() -> None:
+    """Else nobody could tell the size of a training from the day it was made on."""
+    sizes, seconds = (1, 1, 2, 2, 4, 4), (10.0, 10.2, 5.5, 5.4, 3.2, 3.1)
+    apart = Times(sizes, seconds, (1, 2, 1, 2, 3, 4))
+    assert amdahl(apart) == amdahl(Times(sizes, seconds))
+    assert means(apart).freedom == 3
+    assert means(Times(sizes, seconds, (1, 2, 1, 2, 1, 3))).freedom == 1
+
+
 def test_means_take_the_effect_of_blocks_out() -> None:
     """Two repeats, the second twice as slow, and one size missing in it: the missing one does not look faster."""
     found = means(Times((1, 2, 4, 1, 2), (8.0, 4.0, 2.0, 16.0, 8.0), ("a", "a", "a", "b", "b")))
     assert np.exp(found.logs - found.logs[0]) == pytest.approx([1, 0.5, 0.25])
     assert found.freedom == 1
+
+
+@pytest.mark.parametrize("count", [2, 10, 30, 60])
+def test_means_of_many_sizes_are_those_of_a_balanced_table(count: int) -> None:
+    generator = np.random.default_rng(count)
+    logs = 0.2 * generator.standard_normal(5)[None, :] + 0.01 * generator.standard_normal((count, 5))
+    rows, columns = logs.mean(axis=1, keepdims=True), logs.mean(axis=0, keepdims=True)
+    sizes = tuple(size for size in range(1, count + 1) for _repeat in range(5))
+    found = means(Times(sizes, tuple(map(float, np.exp(logs).ravel())), tuple(range(5)) * count))
+    assert found.logs == pytest.approx(rows.ravel())
+    assert found.squares == pytest.approx(float(((logs - rows - columns + logs.mean()) ** 2).sum()))
 
 
 def test_the_same_runs_say_the_same() -> None:

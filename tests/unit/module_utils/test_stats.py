@@ -213,11 +213,3 @@ def test_the_phases_of_golden_workers(
     found = stats.consecutive(asked, asked, asked, stats.boundaries(events, stats.ENDS), events[-1].monotonic)
     expected = {"start": start, "import": imported, "connect": connect, "barrier": barrier, "train": train}
     assert {phase: found[phase] for phase in expected} == pytest.approx(expected, abs=1e-6)
-
-
-def test_summaries_and_speed_up() -> None:
-    assert stats.summary([]) == {"n": 0, "mean": None, "minimum": None, "maximum": None, "stdev": None}
-    assert stats.summary([2.0]) == {"n": 1, "mean": 2, "minimum": 2, "maximum": 2, "stdev": None}
-    assert stats.summary([None, 2.0]) == stats.summary([2.0])  # what was not measured is no zero
-    assert stats.summary([1.0, 3.0])["stdev"] == pytest.approx(2**0.5, abs=1e-6)
-    assert (stats.speed_up(10, 4), stats.speed_up(None, 4), stats.speed_up(10, None)) == (2.5, None, None)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.dtf.cluster.plugins.module_utils.processes import available_memory_mb
+from ansible_collections.dtf.cluster.plugins.module_utils.processes import available_memory_mb, busy_cores
 
 MIB = 1 << 20
 MEMINFO = "MemTotal:       24683520 kB\nMemFree:         1024000 kB\nMemAvailable:   20480000 kB\n"
@@ -54,3 +56,24 @@ CACHED_2 = f"anon 5\nshmem 9\ninactive_file {600 * MIB}\nactive_file {400 * MIB}
 )
 def test_the_page_cache_is_not_in_use(tmp_path: Path, files: dict[str, str], expected: int) -> None:
     assert available_memory_mb(host(tmp_path, files)) == expected
+
+
+def test_cores_at_work_are_those_of_a_moment_in_which_nobody_here_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = tmp_path / "stat"
+    stat.write_text("cpu  100 0 100 800 0 0 0 0 0 0\ncpu0 1 2 3\n", encoding="ascii")
+
+    def meanwhile(_seconds: float) -> None:
+        # Of 100 ticks 20 are work, 10 interrupts, 70 rest; guests' time is in the user's already.
+        stat.write_text("cpu  115 5 100 860 10 4 6 0 15 5\ncpu0 1 2 3\n", encoding="ascii")
+
+    monkeypatch.setattr(time, "sleep", meanwhile)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert busy_cores(stat=stat) == 1.2
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    assert busy_cores(stat=stat) == 0
+
+
+def test_a_machine_s_own_words_are_read() -> None:
+    assert 0 <= busy_cores(0.05) <= (os.cpu_count() or 1)

@@ -104,12 +104,9 @@ class PodLogs:
         """Read what is still missing, for at most about ``seconds``, and end."""
         deadline = time.monotonic() + seconds
         for pod in pods:
-            key = (pod.uid, pod.restarts)
-            thread = self._followers.get(key)
-            if thread is not None and pod.end is not None:
-                thread.join(max(0.0, deadline - time.monotonic()))
-            elif thread is None and (pod.running or pod.ends) and time.monotonic() < deadline:
-                self._read(self._chapter(pod, pod.restarts), pod, previous=False)
+            # What killed a task is often said by the container before the present one.
+            for start in range(max(0, pod.restarts - 1), pod.restarts + 1):
+                self._complete(pod, start, deadline)
         self._closed = True
         for stream in list(self._streams.values()):
             stream.close()
@@ -129,6 +126,17 @@ class PodLogs:
         for chapter in self.chapters():
             found.setdefault(chapter.task, []).extend(chapter.lines)
         return found
+
+    def _complete(self, pod: PodView, start: int, deadline: float) -> None:
+        """Wait for the follower of a container that has ended, or read what nobody follows."""
+        thread, previous = self._followers.get((pod.uid, start)), start < pod.restarts
+        if thread is not None and (previous or pod.end is not None):
+            thread.join(max(0.0, deadline - time.monotonic()))
+            return
+        # Between two containers a follower of the last one waits for the next, and may not have begun to read.
+        unread = pod.running or pod.ends if thread is None else pod.ends and not pod.running
+        if unread and time.monotonic() < deadline:
+            self._read(self._chapter(pod, start), pod, previous=previous)
 
     def _begin(self, pod: PodView, start: int, work: Callable[[PodView, Chapter], None]) -> None:
         chapter = self._chapter(pod, start)

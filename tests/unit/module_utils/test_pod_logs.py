@@ -213,3 +213,39 @@ def test_beyond_a_number_of_logs_only_the_chiefs_is_followed_and_the_others_are_
     assert {asked["pod"] for asked in kubelet.asked} == {"t-chief-0"}
     logs.finish(pods, 5)
     assert sorted(logs.lines()) == ["ps-0", "worker-0"]
+
+
+class Late(Stream):
+    """Lines that the kubelet gives only after a while."""
+
+    def __iter__(self) -> Iterator[str]:
+        threading.Event().wait(0.3)
+        yield from super().__iter__()
+
+
+def test_the_end_waits_for_the_log_of_the_container_that_died_before_the_present_one() -> None:
+    kubelet = Kubelet(Late([line(1, "no way")], ends=True), Stream([], ends=True))
+    logs, _told = kept(kubelet)
+    # The first thing that is seen of the pod: it has died, and runs again.
+    logs.attend([view(1)])
+    logs.finish([view(1)], 5)
+    assert logs.lines()["worker-0"] == ["no way"]
+
+
+def test_a_container_that_waits_to_be_started_again_is_read_at_the_end() -> None:
+    answered = threading.Event()
+
+    class Busy(Kubelet):
+        def logs(self, pod: str, namespace: str, **options: Any) -> Stream:
+            if not answered.is_set() and options.get("follow"):
+                answered.wait(5)
+            return super().logs(pod, namespace, **options)
+
+    died = view()
+    container = died.pod["status"]["containerStatuses"][0]
+    container.update(state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState={"terminated": {"exitCode": 3}})
+    logs, _told = kept(Busy(Stream([line(1, "no way")], ends=True)))
+    logs.attend([died])
+    logs.finish([died], 1)
+    answered.set()
+    assert logs.lines()["worker-0"] == ["no way"]

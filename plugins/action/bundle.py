@@ -48,6 +48,7 @@ ARGUMENTS = {
     "lock": {"type": "path"},
     "architecture": {"type": "str", "default": "amd64", "choices": list(ARCHITECTURES)},
     "require": {"type": "list", "elements": "str", "default": []},
+    "only_required": {"type": "bool", "default": False},
     "mirrors": {"type": "dict", "default": {}},
     "environment": {"type": "dict", "default": {}},
     "ca": {"type": "path"},
@@ -166,7 +167,7 @@ class ActionModule(ActionBase):
         artifacts: list[dict[str, Any]] = before["artifacts"]
         by_path = {artifact["path"]: artifact for artifact in artifacts}
         measured = self._measured(options, folder, artifacts)
-        chosen = lock.chosen(options["require"])
+        chosen = lock.chosen(options["require"], only_required=options["only_required"])
         lacking = [entry for entry in chosen if not is_there(entry, by_path, measured)]
         unpinned = [entry for entry in lacking if not entry.digest]
         if unpinned and not options["pin_unknown"]:
@@ -325,7 +326,7 @@ def _answer(
         "removed": removed or [],
         "pinned": dict(learnt or {}),
         "downloads": downloads,
-        "addresses": addresses(lock.chosen(options["require"]), lock, mirrors),
+        "addresses": addresses(lock.chosen(options["require"], only_required=options["only_required"]), lock, mirrors),
         "artifacts": before["artifacts"] if lacking and not _whole(after) else after["artifacts"],
         "diff": {"before": _listing(before, removed), "after": _listing(after, None)},
     }

@@ -139,10 +139,10 @@ class Lock:
     entries: tuple[Entry, ...]
     redirects: Mapping[str, Sequence[str]]
 
-    def chosen(self, require: Iterable[str]) -> tuple[Entry, ...]:
-        """Return what is to be fetched: everything but the optional, of which only what is asked for."""
+    def chosen(self, require: Iterable[str], *, only_required: bool = False) -> tuple[Entry, ...]:
+        """Return what is to be fetched: everything but the optional, of which only what is asked for, or that alone."""
         asked = set(require)
-        return tuple(entry for entry in self.entries if not entry.optional or entry.names & asked)
+        return tuple(entry for entry in self.entries if entry.names & asked or not (entry.optional or only_required))
 
     def needed_by(self, name: str) -> str:
         """Return in words what needs an artifact."""

@@ -55,6 +55,10 @@ options:
     type: list
     elements: str
     default: []
+  only_required:
+    description: Whether nothing is fetched but what O(require) names, as for machines that are no nodes by kubeadm.
+    type: bool
+    default: false
   mirrors:
     description:
       - Official host, or beginning of an official address, to the address that takes its place. The longest one that

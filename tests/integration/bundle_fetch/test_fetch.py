@@ -68,6 +68,16 @@ def test_a_bundle_is_filled_once(site: Site) -> None:
     assert len(site.upstream.asked) == asked
 
 
+def test_a_laptop_with_kind_fetches_nothing_that_machines_would_need(site: Site) -> None:
+    wanted = {"bundle_require": ["kubectl"], "bundle_only_required": True}
+    assert site.run(**wanted).changed == 1
+    assert sorted(site.manifest()) == ["bin/kubectl"]
+    assert set(site.upstream.paths()) == {KUBECTL}
+    assert site.run(**wanted).changed == 0
+    assert site.run().changed == 1
+    assert sorted(site.manifest()) == PATHS
+
+
 def test_an_image_is_one_file_with_the_same_bytes_each_time(site: Site) -> None:
     assert site.run().changed == 1
     archived = site.bundle / "images/pause.tar"

@@ -123,6 +123,15 @@ def test_files_of_a_bundle_lie_by_their_kind() -> None:
 def test_what_is_optional_is_taken_by_name_only() -> None:
     assert [entry.name for entry in lock().chosen([])] == ["kubelet", "plugins", "pause", "mnist"]
     assert [entry.name for entry in lock().chosen(["extra"])] == ["kubelet", "plugins", "pause", "extra", "mnist"]
+    assert [entry.name for entry in lock().chosen(["extra", "bridge"], only_required=True)] == ["plugins", "extra"]
+
+
+def test_a_laptop_with_kind_fetches_three_things() -> None:
+    inventory = yaml.safe_load((ROOT / "inventories" / "kind" / "hosts.yml").read_text(encoding="utf-8"))
+    asked = inventory["kind_host"]["vars"]
+    shipped = read_lock(yaml.safe_load(SHIPPED.read_text(encoding="utf-8")), "amd64")
+    chosen = shipped.chosen(asked["bundle_require"], only_required=asked["bundle_only_required"])
+    assert {entry.name for entry in chosen} == {"kind", "kubectl", "kind-node"}
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,39 @@ def document(cluster: Cluster) -> dict[str, Any]:
     return _with_texts(laid_over(made, cluster.configuration))
 
 
+@dataclass(frozen=True)
+class HostPort:
+    """A port of the host that a cluster publishes.
+
+    Attributes:
+        field: where it stands in kind's configuration, with the port.
+        address: on which address.
+        number: which port.
+        protocol: in capitals.
+    """
+
+    field: str
+    address: str
+    number: int
+    protocol: str = "TCP"
+
+
+def host_ports(document: Mapping[str, Any]) -> list[HostPort]:
+    """Return the ports of the host that a configuration asks for by number."""
+    networking = document.get("networking", {})
+    address, api_port = networking.get("apiServerAddress", "127.0.0.1"), networking.get("apiServerPort", 0)
+    found = []
+    if api_port > 0:
+        found.append(HostPort(f"api_port {api_port}", address, api_port))
+    for node in document["nodes"]:
+        for mapping in node.get("extraPortMappings", ()):
+            number = mapping.get("hostPort", 0)
+            if number > 0:
+                where = mapping.get("listenAddress", "0.0.0.0")  # noqa: S104 - what kind itself takes
+                found.append(HostPort(f"hostPort {number}", where, number, mapping.get("protocol", "TCP").upper()))
+    return found
+
+
 def _with_texts(made: dict[str, Any]) -> dict[str, Any]:
     """Return a configuration whose patches are texts, as kind wants them; JSON is YAML too."""
 

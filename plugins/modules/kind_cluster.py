@@ -71,6 +71,14 @@ options:
     description: Seconds after which waiting fails.
     type: float
     default: 300
+  progress:
+    description: How progress is shown. V(auto) refreshes one line on a terminal, else a line comes every few seconds.
+    type: str
+    default: auto
+    choices: [auto, lines, none]
+  progress_path:
+    description: Used by the action plugin. File on this host in which the module says how far it is.
+    type: path
 attributes:
   check_mode:
     description: Tells what would be made, and what would have to be made anew.
@@ -119,6 +127,12 @@ waited:
   returned: success
   type: float
   sample: 4.2
+stages:
+  description: What took how long (seconds), in order; empty where nothing was done.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{name: Preparing nodes, seconds: 5.2}, {name: Starting control-plane, seconds: 12.1}]
 """
 
 from datetime import datetime, timezone
@@ -128,11 +142,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.cluster_status import Waiting, waiting
-from ..module_utils.errors import ActionFailed
+from ..module_utils.errors import ActionFailed, InvalidInput, Problem
 from ..module_utils.host_files import remove
-from ..module_utils.kind_documents import node_names
-from ..module_utils.kind_host import KindHost, archive_digests, find_engine
-from ..module_utils.kind_plan import CREATE, DELETE, RECREATE, REFUSE, START, Plan, planned, stale
+from ..module_utils.kind_documents import host_ports, node_names
+from ..module_utils.kind_host import KindHost, archive_digests, find_engine, taken
+from ..module_utils.kind_plan import CREATE, DELETE, RECREATE, REFUSE, START, Plan, Seen, planned, stale
+from ..module_utils.kind_stages import Stages, readiness, told_in
 from ..module_utils.waiter import wait
 
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -147,7 +162,10 @@ class Cluster:
         self.check: bool = module.check_mode
         self.engine = find_engine(options["engine"], options["environment"])
         kubeconfig = Path(options["kubeconfig"])
-        self.host = KindHost(options["name"], options["kind"], self.engine, options["environment"], kubeconfig)
+        self.stages = Stages(told_in(options["progress_path"]))
+        self.host = KindHost(
+            options["name"], options["kind"], self.engine, options["environment"], kubeconfig, self.stages
+        )
         self.changed = False
         self.waited = 0.0
         self.started: list[str] = []
@@ -156,7 +174,9 @@ class Cluster:
     def present(self) -> Plan:
         """Have the cluster; return what was done."""
         wanted, image = self.options["configuration"], self._image()
-        plan = planned(self.host.look(), wanted, image=image, recreate=self.options["recreate"])
+        seen = self.host.look()
+        plan = planned(seen, wanted, image=image, recreate=self.options["recreate"])
+        self._refuse_taken_ports(plan, seen)
         if plan.action == START and not self.check:
             self._act(plan, image)
             # Now it can tell what it was made with.
@@ -177,6 +197,18 @@ class Cluster:
             if self.options["wait"]:
                 self._wait(sorted(node_names(wanted)))
         return plan
+
+    def _refuse_taken_ports(self, plan: Plan, seen: Seen) -> None:
+        """Raise if a cluster that is to be made would ask for ports that something else has."""
+        if plan.action not in {CREATE, RECREATE}:
+            return
+        # Those of the cluster that makes room are free by then.
+        own = {port.number for port in host_ports(seen.configuration)} if seen.configuration and seen.nodes else set()
+        wanted = [port for port in host_ports(self.options["configuration"]) if port.number not in own]
+        accepted = "a port of this host that is free; it is taken by {}"
+        found = [Problem("configuration", field, accepted.format(holder)) for field, holder in taken(wanted).items()]
+        if found:
+            raise InvalidInput("Kind cluster {}".format(self.options["name"]), found)
 
     def _image(self) -> str:
         """Return the digest of the nodes' image; empty where that is the engine's to know."""
@@ -212,6 +244,8 @@ class Cluster:
             self.host.start(self.started)
 
     def _wait(self, expected: list[str]) -> None:
+        if self.changed:
+            self.stages.begin("Waiting")
         outcome = wait(
             lambda: self._unready(expected),
             lambda found: not found or any(item.hopeless for item in found),
@@ -227,13 +261,20 @@ class Cluster:
                 waiting=told,
             )
         self.waited = round(outcome.elapsed, 2)
+        self.stages.end()
 
     def _unready(self, expected: list[str]) -> list[Waiting]:
+        # A node that has ended does not come back, but the API tells of it for a while as if it were there.
+        found = [Waiting(f"node {name}", told, hopeless=True) for name, told in self.host.ended().items()]
         try:
             nodes, pods = self.host.items("nodes"), self.host.items("pods", "--namespace=kube-system")
-            return waiting(nodes, pods, expected) + stale(nodes, pods, self.started, self.since)
+            found += waiting(nodes, pods, expected) + stale(nodes, pods, self.started, self.since)
+            if found:
+                self.stages.detail(readiness(nodes, pods, expected, found))
         except ActionFailed as error:
-            return [Waiting("the API server", str(error))]
+            found.append(Waiting("the API server", str(error)))
+            self.stages.detail("for the API server")
+        return found
 
     def absent(self) -> Plan:
         """Have no cluster, and nothing that was there for it alone."""
@@ -270,6 +311,8 @@ def main() -> None:
             "timeout": {"type": "float", "default": 600},
             "wait": {"type": "bool", "default": True},
             "wait_timeout": {"type": "float", "default": 300},
+            "progress": {"type": "str", "default": "auto", "choices": ["auto", "lines", "none"]},
+            "progress_path": {"type": "path"},
         },
         required_if=[("state", "present", ["configuration"])],
         required_by={"image_archive": ["image"]},
@@ -278,8 +321,9 @@ def main() -> None:
     try:
         cluster = Cluster(module)
         plan = cluster.present() if module.params["state"] == "present" else cluster.absent()
-    except ActionFailed as error:
+    except (ActionFailed, InvalidInput) as error:
         module.fail_json(msg=str(error), failure=error.as_failure())
+    cluster.stages.end()
     if plan.action == REFUSE:
         module.warn("; ".join(plan.reasons) + ": without kind_recreate: true (recreate) this will be refused")
     result: dict[str, Any] = {
@@ -289,6 +333,7 @@ def main() -> None:
         "nodes": sorted(node_names(module.params["configuration"])) if module.params["state"] == "present" else [],
         "engine": cluster.engine,
         "waited": cluster.waited,
+        "stages": cluster.stages.taken(),
         "diff": {"before": dict(plan.before), "after": dict(plan.after)},
     }
     module.exit_json(**result)

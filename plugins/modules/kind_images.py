@@ -45,6 +45,14 @@ options:
     description: Seconds that loading one image may take.
     type: float
     default: 900
+  progress:
+    description: How progress is shown. V(auto) refreshes one line on a terminal, else a line comes every few seconds.
+    type: str
+    default: auto
+    choices: [auto, lines, none]
+  progress_path:
+    description: Used by the action plugin. File on this host in which the module says how far it is.
+    type: path
 attributes:
   check_mode:
     description: Tells which nodes would be given which images.
@@ -70,6 +78,12 @@ loaded:
   returned: success
   type: dict
   sample: {"dtf.cluster/trainer:1": [dtf-worker]}
+stages:
+  description: What took how long (seconds), in order; empty where nothing was done.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{name: "dtf.cluster/trainer:1", seconds: 18.3}]
 """
 
 import json
@@ -79,6 +93,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.errors import ActionFailed, InvalidInput, Problem
 from ..module_utils.kind_host import KindHost, find_engine
+from ..module_utils.kind_stages import Stages, told_in
 
 
 def wanted(bundle: Path, references: list[str]) -> dict[str, dict[str, str]]:
@@ -125,16 +140,19 @@ def main() -> None:
             "engine": {"type": "str", "default": "auto", "choices": ["auto", "docker", "podman", "nerdctl"]},
             "environment": {"type": "dict", "default": {}},
             "timeout": {"type": "float", "default": 900},
+            "progress": {"type": "str", "default": "auto", "choices": ["auto", "lines", "none"]},
+            "progress_path": {"type": "path"},
         },
         supports_check_mode=True,
     )
     options = module.params
-    bundle = Path(options["bundle"])
+    bundle, stages = Path(options["bundle"]), Stages(told_in(options["progress_path"]))
     try:
         images = wanted(bundle, options["images"])
         engine = find_engine(options["engine"], options["environment"])
         # Only where a cluster is made are its credentials written.
-        host = KindHost(options["name"], options["kind"], engine, options["environment"], Path("/nonexistent/none"))
+        nowhere = Path("/nonexistent/none")
+        host = KindHost(options["name"], options["kind"], engine, options["environment"], nowhere, stages)
         if module.check_mode and not host.nodes():
             # One that would be made has nothing yet.
             missing = {reference: {host.first: ""} for reference in images}
@@ -142,7 +160,9 @@ def main() -> None:
             missing = lacking(host, images)
         if not module.check_mode:
             for reference, where in missing.items():
+                stages.begin(f"Loading {reference}")
                 host.load(bundle / images[reference]["path"], sorted(where), options["timeout"])
+            stages.end()
             left = lacking(host, images) if missing else {}
             if left:
                 told = "; ".join(f"{reference} on {', '.join(sorted(where))}" for reference, where in left.items())
@@ -152,6 +172,7 @@ def main() -> None:
     module.exit_json(
         changed=bool(missing),
         loaded={reference: sorted(where) for reference, where in missing.items()},
+        stages=stages.taken(),
         diff={
             "before": missing,
             "after": {

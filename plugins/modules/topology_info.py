@@ -73,6 +73,12 @@ machine:
   returned: success
   type: dict
   sample: {name: w1, cores: 2, memory_bytes: 25276510208, cpu_model: EPYC, kernel: 6.1.0, available_memory_mb: 22000}
+nodes:
+  description: Names of the cluster's nodes that take any pod, in order. With O(runtime=process) there are none.
+  returned: success
+  type: list
+  elements: str
+  sample: [w1, w2]
 failure:
   description: What went wrong, for programs.
   returned: failure
@@ -87,8 +93,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils import kube_state, kube_topology, processes
 from ..module_utils.arguments import IDENTITY_ARGS, SPEC_ARGS, spec_params
 from ..module_utils.arguments_kubernetes import CONNECTION_ARGS, connection
+from ..module_utils.benchmark_fit import view
 from ..module_utils.errors import ActionFailed, InvalidInput
 from ..module_utils.kubernetes_client import Cluster
+from ..module_utils.node_room import worker_nodes
 from ..module_utils.spec import Topology
 from ..module_utils.spec_kubernetes import namespace_of
 from ..module_utils.status import HostState
@@ -126,12 +134,15 @@ def main() -> None:
         state = look(module)
     except (InvalidInput, ActionFailed) as error:
         module.fail_json(msg=str(error), failure=error.as_failure())
-    machine = None
+    machine, nodes = None, []
     if module.params["runtime"] == "process":
         machine = dict(
             processes.host_environment(), name=state.host, available_memory_mb=processes.available_memory_mb()
         )
-    module.exit_json(changed=False, topology=state.as_dict(), machine=machine)
+    else:
+        params = module.params
+        nodes = worker_nodes(view(Cluster(connection(params)), params["kubernetes"], params["name"]).nodes)
+    module.exit_json(changed=False, topology=state.as_dict(), machine=machine, nodes=nodes)
 
 
 if __name__ == "__main__":

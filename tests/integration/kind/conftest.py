@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -15,24 +14,17 @@ from typing import Any
 
 import pytest
 import yaml
-from laboratory import machine
-from laboratory.inventory import machine_variables
-
-from tests.integration.kind.engine_apart import CannotBeApart, EngineApart
+from engine_apart import CannotBeApart, EngineApart
 
 ROOT = Path(__file__).resolve().parents[3]
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dtf"
-#: Where the trainer's image is kept between runs, beside what says what it was made of.
-IMAGE = CACHE / "test-image" / "trainer.json"
-#: Making the cluster counts as part of the first test.
-FIRST_TEST_SECONDS = 900
+SECONDS = 600
 KUBECONFIG = "kubeconfig"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(FIRST_TEST_SECONDS))
+            item.add_marker(pytest.mark.timeout(SECONDS))
 
 
 def environment() -> dict[str, str]:
@@ -78,33 +70,8 @@ class Laptop:
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What has to be fetched is here: there is no way out of the laptop."""
-    wheels = {
-        "path": str(CACHE / "wheels"),
-        "requirements": str(ROOT / "trainer" / "requirements.txt"),
-        "python": "3.11",
-        "architecture": "amd64",
-        "executable": sys.executable,
-    }
-    play = {
-        "hosts": "localhost",
-        "connection": "local",
-        "gather_facts": False,
-        "vars": {"ansible_python_interpreter": sys.executable},
-        "roles": ["dtf.cluster.dataset"],
-        "tasks": [{"dtf.cluster.wheels": wheels}],
-    }
-    playbook = tmp_path_factory.mktemp("prepared") / "play.yml"
-    playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
-    command = ansible_playbook("-i", "localhost,", str(playbook))
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.fixture(scope="session")
-def laptop(prepared: None) -> Iterator[Laptop]:  # noqa: ARG001 # what it fetches is looked for by path
-    """An engine and an inventory with two workers."""
+def laptop() -> Iterator[Laptop]:
+    """An engine without a way out, and an inventory."""
     if os.geteuid() != 0:
         pytest.skip("an engine of one's own is for root")
     # Short: a socket's path may not have more than a hundred letters.
@@ -129,12 +96,10 @@ def laptop(prepared: None) -> Iterator[Laptop]:  # noqa: ARG001 # what it fetche
 def hosts(folder: Path, engine: EngineApart) -> dict[str, Any]:
     """Return the inventory for users of Kind, and what is so because of this machine."""
     found: dict[str, Any] = yaml.safe_load((ROOT / "inventories" / "kind" / "hosts.yml").read_text(encoding="utf-8"))
-    known = machine_variables(machine.cgroup_version(), machine.missing_capabilities())
-    kubelet = known["dtf_lab_kubelet_configuration"]
+    kubelet = engine.told()["kubelet_configuration"]
     found["kind_host"]["vars"] |= {
         "bundle_source": "directory",
         "dtf_bundle": str(ROOT / "build" / "bundle"),
-        "dtf_image": str(IMAGE),
         "dtf_kubeconfig": str(folder / KUBECONFIG),
         "dtf_results_dir": str(folder / "results"),
         "kind_dir": str(folder / "kind"),

@@ -1,13 +1,19 @@
 """A Docker engine in namespaces of its own: nobody else's is touched, and with it ends all that it has started.
 
-    python -m tests.integration.kind.engine_apart FOLDER
+    python tools/engine_apart.py up FOLDER [--link 172.30.34.0/30]
+    python tools/engine_apart.py down FOLDER
 
-keeps one for trying things, and says how to get in.
+`up` keeps one in a process of its own until `down`, and prints what a user of it needs: where it answers, the words
+that bring a command into its namespaces, and the kubelet's settings on this machine. With a link this machine has the
+first address of the range and the engine's network the second, at which the ports answer that its containers publish;
+without one nobody outside reaches them. There is no way out in either case.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import ipaddress
 import json
 import os
 import shutil
@@ -17,8 +23,11 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from laboratory import machine
+from laboratory.inventory import machine_variables
+from laboratory.problems import LabProblem
 
 RUNTIME = Path(__file__).with_name("eased_runc.py")
 SECONDS = 60.0
@@ -30,9 +39,11 @@ print("ready", flush=True)
 while True:
     signal.pause()
 """
+#: In the folder: what `up` prints, which is there as long as the engine is.
+TOLD = "engine.json"
 
 
-class CannotBeApart(Exception):
+class CannotBeApart(LabProblem):
     """This machine does not let us."""
 
 
@@ -41,9 +52,10 @@ class EngineApart:
 
     Args:
         folder: an empty folder, whose path is short enough for a socket.
+        link: a range of four addresses that joins its network with this machine's; none unless given.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, link: str = "") -> None:
         self.folder = folder
         self.socket = folder / "docker.sock"
         self._cgroup = f"dtf-kind-{os.getpid()}"
@@ -57,7 +69,7 @@ class EngineApart:
         pid = self._process.pid
         self._first = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()[0]
         try:
-            self._start()
+            self._start(link)
         except BaseException:
             self.end()
             raise
@@ -91,11 +103,22 @@ class EngineApart:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def _start(self) -> None:
+    def told(self) -> dict[str, Any]:
+        """Return what its users need to know."""
+        known = machine_variables(machine.cgroup_version(), machine.missing_capabilities())
+        return {
+            "docker_host": self.host,
+            "enter": self.enter(),
+            "kubelet_configuration": known["dtf_lab_kubelet_configuration"],
+        }
+
+    def _start(self, link: str) -> None:
         for words in (["ip", "link", "set", "lo", "up"], ["mount", "-t", "tmpfs", "tmpfs", "/run"]):
             done = self.run(words)
             if done.returncode:
                 raise CannotBeApart(done.stderr)
+        if link:
+            self._join(ipaddress.IPv4Network(link))
         settings = self.folder / "daemon.json"
         settings.write_text(json.dumps(self._settings()), encoding="ascii")
         log = self.folder / "dockerd.log"
@@ -113,6 +136,19 @@ class EngineApart:
             if time.monotonic() > deadline:
                 raise CannotBeApart(log.read_text(encoding="utf-8", errors="replace")[-2000:])
             time.sleep(0.2)
+
+    def _join(self, link: ipaddress.IPv4Network) -> None:
+        """Join both networks; the pair of interfaces goes when the engine's network does."""
+        taken = machine.run("ip", "-4", "route", "show", "root", str(link)).strip()
+        if taken:
+            raise CannotBeApart(f"--link {link}: this machine has a way there already: {taken}")
+        here, there = (f"{address}/{link.prefixlen}" for address in list(link.hosts())[:2])
+        name = f"apart{self._first}"
+        machine.run("ip", "link", "add", name, "type", "veth", "peer", "name", "apart", "netns", self._first)
+        machine.run("ip", "address", "add", here, "dev", name)
+        machine.run("ip", "link", "set", name, "up")
+        machine.run(*self.enter(), "ip", "address", "add", there, "dev", "apart")
+        machine.run(*self.enter(), "ip", "link", "set", "apart", "up")
 
     def _settings(self) -> dict[str, object]:
         found: dict[str, object] = {
@@ -145,19 +181,85 @@ class EngineApart:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def main() -> None:
-    """Keep an engine until it is interrupted."""
-    folder = Path(sys.argv[1]).resolve()
-    folder.mkdir(parents=True)
+def keep(folder: Path, link: str) -> None:
+    """Keep an engine until we are told to end."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    engine = EngineApart(folder)
+    engine = EngineApart(folder, link)
     try:
-        print(f"DOCKER_HOST={engine.host}", *engine.enter(), flush=True)
+        # It is read as soon as it is there.
+        scratch = folder / f".{TOLD}"
+        scratch.write_text(json.dumps({**engine.told(), "keeper": os.getpid()}, indent=2) + "\n", encoding="utf-8")
+        scratch.rename(folder / TOLD)
         signal.pause()
     except KeyboardInterrupt:
         pass
     finally:
         engine.end()
+
+
+def up(folder: Path, link: str) -> None:
+    """Have an engine in a process of its own, and say what its users need to know."""
+    told = folder / TOLD
+    if keeper(folder) is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        log = folder / "keeper.log"
+        with log.open("wb") as stream:
+            process = subprocess.Popen(
+                [sys.executable, str(Path(__file__).resolve()), "keep", str(folder), "--link", link],
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+            # What it had to say is gone with its folder.
+            said = log.open(encoding="utf-8")
+        with said:
+            while not told.exists():
+                if process.poll() is not None:
+                    raise LabProblem(f"the engine did not start: {said.read()[-2000:]}")
+                time.sleep(0.1)
+    print(told.read_text(encoding="utf-8"), end="")
+
+
+def down(folder: Path, seconds: float = 60) -> None:
+    """End the engine of a folder, and wait until it has gone."""
+    pid = keeper(folder)
+    if pid is not None:
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    while keeper(folder) is not None:
+        if time.monotonic() > deadline:
+            raise LabProblem(f"the engine's keeper, process {pid}, was told to end and runs after {seconds:g} s")
+        time.sleep(0.1)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def keeper(folder: Path) -> int | None:
+    """Return the process that keeps the engine of a folder, if it runs."""
+    try:
+        pid = int(json.loads((folder / TOLD).read_text(encoding="utf-8"))["keeper"])
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError, KeyError):
+        return None
+    return pid if str(folder).encode() in words else None
+
+
+def main() -> None:
+    """Read the command line and do what it says."""
+    parser = argparse.ArgumentParser(description="A Docker engine in namespaces of its own.")
+    parser.add_argument("command", choices=("up", "keep", "down"))
+    parser.add_argument("folder", type=Path, help="of all that it has; what is in there goes")
+    parser.add_argument("--link", default="", help="four addresses that join its network with this machine's")
+    given = parser.parse_args()
+    folder = given.folder.resolve()
+    try:
+        if given.command == "down":
+            down(folder)
+        else:
+            {"up": up, "keep": keep}[given.command](folder, given.link)
+    except LabProblem as problem:
+        sys.exit(str(problem))
 
 
 if __name__ == "__main__":

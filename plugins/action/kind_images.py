@@ -1,0 +1,12 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Action plugin of ``kind_images``: shows how far the module is, as that of ``kind_cluster`` does."""
+
+from __future__ import annotations
+
+from .kind_cluster import ActionModule as KindCluster
+
+
+class ActionModule(KindCluster):
+    """Looks at the file in which the module on the host says what it is at."""

@@ -55,11 +55,14 @@ class EngineApart:
         link: a range of four addresses that joins its network with this machine's; none unless given.
     """
 
+    #: What has to be on this machine.
+    PROGRAMS: tuple[str, ...] = ("docker", "dockerd", "iptables", "ip")
+
     def __init__(self, folder: Path, link: str = "") -> None:
         self.folder = folder
         self.socket = folder / "docker.sock"
         self._cgroup = f"dtf-kind-{os.getpid()}"
-        machine.install(["docker", "dockerd", "iptables", "ip"], print)
+        machine.install(list(self.PROGRAMS), print)
         words = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
         self._process = subprocess.Popen([*words, sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
@@ -119,6 +122,10 @@ class EngineApart:
                 raise CannotBeApart(done.stderr)
         if link:
             self._join(ipaddress.IPv4Network(link))
+        self._serve()
+
+    def _serve(self) -> None:
+        """Start what answers, and wait until it does."""
         settings = self.folder / "daemon.json"
         settings.write_text(json.dumps(self._settings()), encoding="ascii")
         log = self.folder / "dockerd.log"
@@ -158,27 +165,93 @@ class EngineApart:
             "pidfile": "/run/docker.pid",
             "cgroup-parent": f"/{self._cgroup}",
         }
-        lacking = machine.missing_capabilities()
-        if lacking:
-            runtime = self.folder / "runc-eased"
-            shutil.copyfile(RUNTIME, runtime)
-            runtime.chmod(0o755)
-            refused = json.dumps([f"CAP_{name}" for name in lacking])
-            (self.folder / "refused.json").write_text(refused, encoding="ascii")
-            found |= {"runtimes": {"eased": {"path": str(runtime)}}, "default-runtime": "eased"}
+        runtime = self._runtime()
+        if runtime:
+            found |= {"runtimes": {"eased": {"path": runtime}}, "default-runtime": "eased"}
         return found
+
+    def _runtime(self) -> str:
+        """Return the path of the runtime that asks for less; empty where root may do everything."""
+        lacking = machine.missing_capabilities()
+        if not lacking:
+            return ""
+        runtime = self.folder / "runc-eased"
+        shutil.copyfile(RUNTIME, runtime)
+        runtime.chmod(0o755)
+        refused = json.dumps([f"CAP_{name}" for name in lacking])
+        (self.folder / "refused.json").write_text(refused, encoding="ascii")
+        return str(runtime)
 
     def end(self) -> None:
         """End it with all that runs in it, and remove what it kept."""
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
+        deadline = time.monotonic() + SECONDS
+        # What was killed takes a while to be gone.
+        while not self._clear_cgroup() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _clear_cgroup(self) -> bool:
+        """Remove the control groups in which nothing runs any more; return whether none is left."""
         # One tree, or one for each controller.
-        for place in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/")):
-            root = place / self._cgroup
+        roots = [place / self._cgroup for place in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/"))]
+        for root in roots:
             for group in sorted([root, *root.glob("**/")], key=lambda path: -len(path.parts)):
                 with contextlib.suppress(OSError):
                     group.rmdir()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        return not any(root.exists() for root in roots)
+
+
+class PodmanApart(EngineApart):
+    """Podman, which this machine does not have to have: it is installed over its files, for those in there alone."""
+
+    PROGRAMS = ("iptables", "ip")
+    PACKAGES = ("podman", "netavark", "aardvark-dns", "catatonit", "runc")
+
+    def _serve(self) -> None:
+        # Where podman puts its containers, whoever starts it.
+        self._cgroup = "libpod_parent"
+        if any(Path("/sys/fs/cgroup").glob(f"*/{self._cgroup}")):
+            raise CannotBeApart("podman has containers on this machine already, and would have ours among them")
+        for name in ("usr", "etc", "var"):
+            above, work = self.folder / "above" / name, self.folder / "work" / name
+            above.mkdir(parents=True)
+            work.mkdir(parents=True)
+            layers = f"lowerdir=/{name},upperdir={above},workdir={work}"
+            self._must("mount", "-t", "overlay", "overlay", "-o", layers, f"/{name}")
+        # The way to packages is this machine's own network.
+        outside = [word for word in self.enter() if word != "--net"]
+        apt = [*outside, "apt-get", "--quiet", "--option", "DPkg::Lock::Timeout=300"]
+        if not machine.has("podman"):
+            # Nothing is started by a package.
+            self._write("/usr/sbin/policy-rc.d", ["#!/bin/sh", "exit 101"])
+            machine.run(*apt, "update")
+            machine.run(*apt, "install", "--yes", "--no-install-recommends", *self.PACKAGES)
+        runtime = self._runtime()
+        settings = ["[engine]", 'cgroup_manager = "cgroupfs"', 'events_logger = "file"']
+        if runtime:
+            settings += ['runtime = "eased"', "[engine.runtimes]", f'eased = ["{runtime}"]']
+        storage = ["[storage]", 'driver = "overlay"', f'graphroot = "{self.folder / "data"}"']
+        files = {
+            "containers.conf": settings,
+            "storage.conf": [*storage, 'runroot = "/run/containers/storage"'],
+            "policy.json": [json.dumps({"default": [{"type": "insecureAcceptAnything"}]})],
+        }
+        for name, lines in files.items():
+            self._write(f"/etc/containers/{name}", lines)
+        self._must("podman", "info")
+
+    def _write(self, path: str, lines: Sequence[str]) -> None:
+        script = 'mkdir -p "${0%/*}" && cat >"$0" && chmod 755 "$0"'
+        self._must("sh", "-c", script, path, text="\n".join([*lines, ""]))
+
+    def _must(self, *words: str, text: str = "") -> None:
+        done = subprocess.run(
+            [*self.enter(), *words], env=machine.environment(), input=text, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise CannotBeApart(f"{' '.join(words)[:200]}: {done.stderr.strip()}")
 
 
 def keep(folder: Path, link: str) -> None:

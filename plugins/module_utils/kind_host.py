@@ -285,6 +285,11 @@ class KindHost:
         if containers:
             # With their anonymous volumes, which is what kind itself does; it may be gone by now.
             self._checked([self._engine, "rm", "--force", "--volumes", *containers], timeout=300)
+            # With podman they are not anonymous: kind makes them, and labels each with its node's name.
+            for name in containers:
+                listed = self._run([self._engine, "volume", "ls", "--quiet", "--filter", f"label={name}"])
+                if not listed.returncode and listed.stdout.split():
+                    self._checked([self._engine, "volume", "rm", *listed.stdout.split()])
         remove(self._unfinished)
 
     def clear_network(self) -> bool:

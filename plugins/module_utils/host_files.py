@@ -100,13 +100,12 @@ def sha256(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def locked(name: str) -> Iterator[int]:
+def locked(name: str, directory: Path = Path("/run/dtf-cluster")) -> Iterator[int]:
     """Hold a node's lock of that name; yields its descriptor, which children inherit.
 
     A play that was killed leaves its program running on the node: the lock is held for as long as that lives, so the
     next play waits for its end instead of starting a second one beside it.
     """
-    directory = Path("/run/dtf-cluster")
     directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     descriptor = os.open(directory / (name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:

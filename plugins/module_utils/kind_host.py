@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import socket
 import tarfile
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from .errors import ActionFailed
-from .host_files import read, remove, write
+from .host_files import emptied, locked, read, remove, write
 from .kind_causes import MOST_KUBELET_RESTARTS, explained
 from .kind_documents import CONTROL_PLANE, HostPort
 from .kind_plan import Seen
@@ -148,6 +148,26 @@ class KindHost:
         self._engine = engine
         self._environment = {**environment, "KIND_EXPERIMENTAL_PROVIDER": engine}
         self._unfinished = kubeconfig.parent / f".{name}.unfinished"
+        self._kept: tuple[int, ...] = ()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a run before has left something on this host."""
+        return self.kubeconfig.exists() or self._unfinished.exists()
+
+    def forget(self) -> None:
+        """Remove what runs tell each other by."""
+        remove(self._unfinished)
+        remove(self.kubeconfig.parent / f".{self.name}.lock")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Wait for the end of another run that is at this cluster, and be the only one."""
+        folder = self.kubeconfig.parent
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with locked(f".{self.name}", folder) as descriptor:
+            self._kept = (descriptor,)
+            yield
 
     def look(self) -> Seen:
         """Return what there is of the cluster."""
@@ -206,18 +226,22 @@ class KindHost:
         """Make the cluster; what is made of it is taken back if that fails."""
         self.kubeconfig.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write(self._unfinished, "")
-        with tempfile.TemporaryDirectory(prefix="dtf-kind-") as folder:
-            document = Path(folder) / "cluster.json"
-            document.write_text(json.dumps(configuration), encoding="utf-8")
-            command = [self._kind, "create", "cluster", "--name", self.name, "--config", str(document)]
-            # Its own look at the nodes says nothing when it has waited in vain; ours does. What it made stays until
-            # it has been asked for the cause.
-            command += ["--kubeconfig", str(Path(folder) / "kubeconfig"), "--wait", "0s", "--retain"]
-            try:
-                self._make(command, timeout)
-            except ActionFailed:
-                self.delete()
-                raise
+        # Nobody else's to read, and known to whoever comes after a run that was killed.
+        folder = self.kubeconfig.parent / f".{self.name}.creation"
+        emptied(folder)
+        document = folder / "cluster.json"
+        write(document, json.dumps(configuration))
+        command = [self._kind, "create", "cluster", "--name", self.name, "--config", str(document)]
+        # Its own look at the nodes says nothing when it has waited in vain; ours does. What it made stays until it has
+        # been asked for the cause.
+        command += ["--kubeconfig", str(folder / "kubeconfig"), "--wait", "0s", "--retain"]
+        try:
+            self._make(command, timeout)
+        except ActionFailed:
+            self.delete()
+            raise
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
         record = json.dumps({"configuration": configuration, "image": image}, sort_keys=True)
         ended = self._in_node(self.first, "cp", "/dev/stdin", RECORD, stdin=record)
         if ended.returncode:
@@ -359,7 +383,9 @@ class KindHost:
         self, command: list[str], timeout: float, heard: Callable[[str], None], watch: Callable[[int], None]
     ) -> Ended:
         try:
-            return run_watched(command, heard=heard, watch=watch, environment=self._environment, timeout=timeout)
+            return run_watched(
+                command, heard=heard, watch=watch, environment=self._environment, timeout=timeout, keep=self._kept
+            )
         except FileNotFoundError as error:
             raise ActionFailed("program_missing", f"{command[0]} is not on this host") from error
 

@@ -135,6 +135,7 @@ stages:
   sample: [{name: Preparing nodes, seconds: 5.2}, {name: Starting control-plane, seconds: 12.1}]
 """
 
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -288,6 +289,7 @@ class Cluster:
         if plan.action == DELETE:
             self.host.delete()
         self.changed = remove(kubeconfig) or self.changed
+        self.host.forget()
         self.changed = self.host.clear_network() or self.changed
         if image and self.host.image_id(image):
             self.changed = self.host.drop_image(image) or self.changed
@@ -320,7 +322,11 @@ def main() -> None:
     )
     try:
         cluster = Cluster(module)
-        plan = cluster.present() if module.params["state"] == "present" else cluster.absent()
+        act = cluster.present if module.params["state"] == "present" else cluster.absent
+        # A host that has nothing has nobody at it, and stays as it is.
+        is_held = not module.check_mode and (module.params["state"] == "present" or cluster.host.is_known)
+        with cluster.host.locked() if is_held else nullcontext():
+            plan = act()
     except (ActionFailed, InvalidInput) as error:
         module.fail_json(msg=str(error), failure=error.as_failure())
     cluster.stages.end()

@@ -15,7 +15,7 @@ from ansible_collections.dtf.cluster.plugins.module_utils import programs
 from ansible_collections.dtf.cluster.plugins.module_utils.cluster_status import Waiting
 from ansible_collections.dtf.cluster.plugins.module_utils.kind_causes import explained
 from ansible_collections.dtf.cluster.plugins.module_utils.kind_documents import Cluster, HostPort, document, host_ports
-from ansible_collections.dtf.cluster.plugins.module_utils.kind_host import taken
+from ansible_collections.dtf.cluster.plugins.module_utils.kind_host import KindHost, taken
 from ansible_collections.dtf.cluster.plugins.module_utils.kind_stages import (
     Stages,
     readiness,
@@ -207,3 +207,33 @@ def test_a_port_that_somebody_has_is_told_with_who_it_is() -> None:
     assert list(found) == ["api"]
     assert "process" in found["api"]
     assert taken([there]) == {}
+
+
+def test_two_runs_at_one_cluster_do_not_meet_and_leave_no_trace(tmp_path: Path) -> None:
+    def host() -> KindHost:
+        return KindHost("dtf", "kind", "docker", {}, tmp_path / "kind" / "kubeconfig")
+
+    order: list[str] = []
+    inside, over = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with host().locked():
+            inside.set()
+            over.wait(30)
+            order.append("first")
+
+    def second() -> None:
+        with host().locked():
+            order.append("second")
+
+    threads = [threading.Thread(target=first), threading.Thread(target=second)]
+    threads[0].start()
+    assert inside.wait(30)
+    threads[1].start()
+    threads[1].join(0.3)
+    over.set()
+    for thread in threads:
+        thread.join(30)
+    assert order == ["first", "second"]
+    host().forget()
+    assert list((tmp_path / "kind").iterdir()) == []

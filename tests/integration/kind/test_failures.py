@@ -78,7 +78,13 @@ def test_a_creation_that_was_broken_off_is_made_anew(laptop: Laptop) -> None:
     words = ansible_playbook("-i", str(laptop.folder / "inventory"), *CLUSTER)
     broken_off = subprocess.Popen(
         [*laptop.engine.enter(), *words],
-        env={**machine.environment(), **environment(), "DOCKER_HOST": laptop.engine.host},
+        # Ansible leaves its own files where it is broken off.
+        env={
+            **machine.environment(),
+            **environment(),
+            "DOCKER_HOST": laptop.engine.host,
+            "ANSIBLE_REMOTE_TMP": str(laptop.folder / "tmp"),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,

@@ -148,7 +148,6 @@ class KindHost:
         self._engine = engine
         self._environment = {**environment, "KIND_EXPERIMENTAL_PROVIDER": engine}
         self._unfinished = kubeconfig.parent / f".{name}.unfinished"
-        self._kept: tuple[int, ...] = ()
 
     @property
     def is_known(self) -> bool:
@@ -162,11 +161,13 @@ class KindHost:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Wait for the end of another run that is at this cluster, and be the only one."""
+        """Wait for the end of another run that is at this cluster, and be the only one.
+
+        Programs do not inherit it: what watches a container of podman's would hold it for as long as the node lives.
+        """
         folder = self.kubeconfig.parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locked(f".{self.name}", folder) as descriptor:
-            self._kept = (descriptor,)
+        with locked(f".{self.name}", folder):
             yield
 
     def look(self) -> Seen:
@@ -383,9 +384,7 @@ class KindHost:
         self, command: list[str], timeout: float, heard: Callable[[str], None], watch: Callable[[int], None]
     ) -> Ended:
         try:
-            return run_watched(
-                command, heard=heard, watch=watch, environment=self._environment, timeout=timeout, keep=self._kept
-            )
+            return run_watched(command, heard=heard, watch=watch, environment=self._environment, timeout=timeout)
         except FileNotFoundError as error:
             raise ActionFailed("program_missing", f"{command[0]} is not on this host") from error
 

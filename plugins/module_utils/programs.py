@@ -65,7 +65,6 @@ def run_watched(
     environment: dict[str, str] | None = None,
     timeout: float | None = None,
     interval: float = 1.0,
-    keep: tuple[int, ...] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Run a program as :func:`run` does, and look after it while it runs; both of its streams are one.
 
@@ -76,7 +75,6 @@ def run_watched(
         environment: variables over those of the module.
         timeout: seconds after which it is killed; :class:`subprocess.TimeoutExpired` then.
         interval: seconds between two calls.
-        keep: descriptors that it inherits.
     """
     lines: queue.Queue[str | None] = queue.Queue()
     process = subprocess.Popen(
@@ -87,7 +85,6 @@ def run_watched(
         text=True,
         errors="replace",
         env={**os.environ, "PATH": SEARCH_PATH, "LC_ALL": "C", **(environment or {})},
-        pass_fds=keep,
     )
 
     def read() -> None:

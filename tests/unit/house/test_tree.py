@@ -100,6 +100,7 @@ ALLOWED = {
     "arguments_kubernetes.py": {"ansible"},
     "certificate_files.py": {"ansible", "cryptography"},
     "kubernetes_client.py": {"ansible", "kubernetes", "openshift", "urllib3"},
+    "manifest_yaml.py": {"yaml"},
 }
 
 

@@ -128,7 +128,8 @@ def test_a_gpu_that_turns_unhealthy_ends_the_run_with_its_name(
         ended = play.end()
         assert ended.cause["reason"] == "device_lost"
         assert f"its device on node {node} is unhealthy: {GPU} {device}" in ended.cause["message"]
-        assert gpus.allocatable()[node] == DEVICES - 1
+        # The kubelet tells of the pod at once and of the node with its next status, ten seconds later at most.
+        until("the node offers one device less", lambda: gpus.allocatable()[node] == DEVICES - 1)
     finally:
         gpus.set(node, device, "healthy")
     until("the device is back", lambda: gpus.allocatable()[node] == DEVICES)

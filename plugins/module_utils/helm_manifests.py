@@ -155,7 +155,7 @@ def read(
                 found.append((place, entry))
             else:
                 problems.append(problem)
-    without = {*CLUSTER_KINDS, *cluster_kinds, *defined_cluster_kinds(document for _, document in found)}
+    without = {*CLUSTER_KINDS, *cluster_kinds, *defined_cluster_kinds(document for _place, document in found)}
     objects: dict[Identity, Mapping[str, Any]] = {}
     hooks: list[Hook] = []
     for place, document in found:

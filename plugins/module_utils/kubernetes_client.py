@@ -3,8 +3,9 @@
 
 """The only file that imports a Kubernetes client: one cluster, asked in as few requests as there can be.
 
-Every object is a plain mapping as the API writes it. There is no discovery: the few kinds a topology is made of are in
-:data:`KINDS`, so that nothing is asked before the first question. ``requests`` counts what was sent.
+Every object is a plain mapping as the API writes it. The few kinds a topology is made of are in :data:`KINDS`, so that
+nothing is asked before the first question; only where objects may be of any kind (:meth:`Cluster.resource`) the server
+is asked what it has. ``requests`` counts what was sent.
 
 This module util is private to the collection.
 """
@@ -89,6 +90,22 @@ def path(kind: str, namespace: str = "", name: str = "", part: str = "") -> str:
     )
 
 
+@dataclass(frozen=True)
+class Resource:
+    """Where the API has the objects of a kind."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool
+
+    def path(self, name: str, namespace: str) -> str:
+        """Return the address of an object."""
+        place = f"/namespaces/{namespace}" if self.namespaced else ""
+        root = "/apis/" if "/" in self.api_version else "/api/"
+        return f"{root}{self.api_version}{place}/{self.plural}/{name}"
+
+
 class Cluster:
     """A cluster reached with the credentials of one user.
 
@@ -106,6 +123,7 @@ class Cluster:
         self.server_date: float | None = None
         self._openshift: bool | None = None
         self._version: tuple[int, int] | None = None
+        self._resources: dict[str, dict[str, Resource]] = {}
         self._lock = threading.Lock()
 
     @property
@@ -128,6 +146,69 @@ class Cluster:
             if self._openshift:
                 self._api.use_openshift()
         return self._openshift
+
+    def git_version(self) -> str:
+        """Return the API server's version as it writes it, such as ``v1.36.3``."""
+        return str(self._json(Request("get", "version"), "GET", "/version")["gitVersion"])
+
+    def api_versions(self) -> list[str]:
+        """Return each group with each of its versions, the core's too."""
+        document = self._json(Request("get", "API groups"), "GET", "/apis")
+        return ["v1", *(entry["groupVersion"] for group in document["groups"] for entry in group["versions"])]
+
+    def resource(self, api_version: str, kind: str) -> Resource | None:
+        """Return where the API has a kind, or ``None`` where it does not know it.
+
+        A version is asked about once. One that was not there is asked about again: it may have been defined meanwhile.
+        """
+        known = self._resources.get(api_version, {})
+        if kind not in known:
+            root = "/apis/" if "/" in api_version else "/api/"
+            try:
+                document = self._json(Request("get", "the kinds of", api_version), "GET", root + api_version)
+            except ActionFailed as error:
+                if error.code != "not_found":
+                    raise
+                return None
+            known = self._resources[api_version] = {
+                entry["kind"]: Resource(api_version, entry["kind"], entry["name"], bool(entry["namespaced"]))
+                for entry in document["resources"]
+                if "/" not in entry["name"]
+            }
+        return known.get(kind)
+
+    def get_at(self, resource: Resource, name: str, namespace: str = "") -> Object | None:
+        """Return an object of any kind, or ``None`` where it does not exist."""
+        try:
+            return self._json(Request("get", resource.kind, name, namespace), "GET", resource.path(name, namespace))
+        except ActionFailed as error:
+            if error.code in ("not_found", "namespace_missing"):
+                return None
+            raise
+
+    def apply_at(
+        self, resource: Resource, manifest: Mapping[str, Any], namespace: str, *, manager: str, dry_run: bool = False
+    ) -> Object:
+        """Apply an object of any kind in the name of a field manager, which takes over what others own of it."""
+        name = str(manifest["metadata"]["name"])
+        request = Request("apply", resource.kind, name, namespace if resource.namespaced else "")
+        query = {"fieldManager": manager, "force": "true", "dryRun": "All" if dry_run else ""}
+        place, kind_of_patch = resource.path(name, namespace), "application/apply-patch+yaml"
+        return self._json(request, "PATCH", place, query, dict(manifest), kind_of_patch)
+
+    def delete_at(self, resource: Resource, name: str, namespace: str = "") -> bool:
+        """Delete an object of any kind and tell whether it was there."""
+        request, options = (
+            Request("delete", resource.kind, name, namespace),
+            _delete_options("Background", None, None, False),
+        )
+        try:
+            self._json(request, "DELETE", resource.path(name, namespace), {}, options)
+        except ActionFailed as error:
+            if error.code in ("not_found", "namespace_missing"):
+                return False
+            raise
+        return True
 
     def clock_offset(self) -> ClockOffset:
         """Compare clocks in one small request; a date has whole seconds, so half of one is always in doubt."""

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from .errors import Problem
+from .errors import ActionFailed, Problem
 
 try:
     import yaml
@@ -37,6 +37,12 @@ _WITHOUT_COLONS = {
         r"|[0-9][0-9_]*[eE][-+]?[0-9]+|\.(?:inf|Inf|INF))$|\.(?:nan|NaN|NAN)$"
     ),
 }
+
+
+def check() -> None:
+    """Raise :class:`ActionFailed` where there is no PyYAML."""
+    if not HAS_YAML:
+        raise ActionFailed("yaml_missing", "manifests are read with PyYAML, which this Python has not: install it")
 
 
 def documents(text: str) -> tuple[list[tuple[str, object]], list[Problem]]:

@@ -123,9 +123,11 @@ class Releases:
         objects = _rendered(manifest, self._helm.namespace, kinds)
         stored, warnings = self._stored(release, kinds)
         gone = [c for c in helm_manifests.compare(stored, objects.objects) if c.action in (REMOVED, KEPT)]
+        there = list(self._live({i: self._owned(d) for i, d in objects.objects.items()}, HELM_MANAGER))
+        self._check_owner([change for change in there if change.identity not in stored])
         return Difference(
             definitions=list(self._live(given, FIELD_MANAGER)) if wanted.apply_definitions else [],
-            objects=[*self._live({i: self._owned(d) for i, d in objects.objects.items()}, HELM_MANAGER), *gone],
+            objects=[*there, *gone],
             record=_record(release, chart, wanted, stored, objects.objects),
             images=helm_manifests.images([*objects.objects.values(), *(hook.document for hook in objects.hooks)]),
             chart=chart,
@@ -222,6 +224,22 @@ class Releases:
             "meta.helm.sh/release-namespace": self._helm.namespace,
         }
         return {**document, "metadata": metadata}
+
+    def _check_owner(self, changes: list[Change]) -> None:
+        """Refuse to take what somebody else made, as Helm does, and say all of it.
+
+        Args:
+            changes: of objects that the release has not on record.
+        """
+        foreign = [c.identity for c in changes if c.before is not None and not self._is_ours(c.before)]
+        if foreign:
+            names = ", ".join(map(str, foreign))
+            step = "remove them, or install under the name they belong to"
+            raise ActionFailed("not_ours", f"not made by release {self._helm.release_name}: {names}: {step}")
+
+    def _is_ours(self, document: Document) -> bool:
+        metadata, ours = document["metadata"], self._owned({"metadata": {}})["metadata"]
+        return all((ours[part]).items() <= (metadata.get(part) or {}).items() for part in ("labels", "annotations"))
 
     def _live(self, wanted: Mapping[Identity, Document], manager: str) -> Iterator[Change]:
         """Yield how objects differ from what the cluster would have of them."""

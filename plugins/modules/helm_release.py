@@ -85,10 +85,10 @@ options:
     default: 60
 attributes:
   check_mode:
-    description: Tells what the next run does, object by object. The API server is asked by dry runs, which store nothing.
+    description: Tells what the next run does, object by object, from dry runs by the API server, which store nothing.
     support: full
   diff_mode:
-    description: Shows each object before and after as the API server has it. Of a secret it shows that it changes, not how.
+    description: Shows each object before and after as the API server has it; of a secret that it changes, and not how.
     support: full
 requirements:
   - helm 4 and the Python library C(kubernetes) on the host the module runs on

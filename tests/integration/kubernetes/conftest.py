@@ -20,6 +20,7 @@ import yaml
 
 from ansible_collections.dtf.cluster.plugins.module_utils.kubeadm_documents import AUDIT_LOG
 from ansible_collections.dtf.cluster.plugins.module_utils.kubernetes_client import Cluster
+from tests.integration.kubernetes import bundle_images
 from tests.integration.kubernetes.lab_hosts import LabHosts
 from tests.integration.kubernetes.plays import ansible_playbook, environment
 
@@ -114,6 +115,15 @@ def image(laboratory: Path | None, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
+def busybox(laboratory: Path | None) -> str:
+    """An image with a shell, on every node."""
+    if laboratory is None:
+        pytest.skip("the hosts of a cluster that was given are not ours to put anything on")
+    bundle_images.load(laboratory, "busybox")
+    return bundle_images.reference("busybox")
+
+
+@pytest.fixture(scope="session")
 def audit(laboratory: Path | None) -> Callable[[], list[Document]]:
     """Everything the API server was asked so far, as it wrote it down."""
     if laboratory is None or os.environ.get("DTF_TEST_LAB"):
@@ -138,6 +148,8 @@ class Controller:
     def module(self, module: str, check: bool = False, **arguments: object) -> Document:
         """Run a module as Ansible does, one process each; a failed one has ``failed`` set."""
         given = {"kubeconfig": str(self.kubeconfig), "runtime": "kubernetes", **arguments}
+        # Not every module knows of runtimes.
+        given = {name: value for name, value in given.items() if value is not None}
         told = {**given, "_ansible_check_mode": check, "_ansible_diff": True}
         self._arguments.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": told}), encoding="utf-8")
         ended = subprocess.run(

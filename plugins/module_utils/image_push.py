@@ -18,17 +18,50 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from email.message import Message
+from functools import partial
 from http.client import HTTPException
-from pathlib import Path
 from typing import IO, Any
 
 from .errors import ActionFailed
 from .image_layout import MANIFEST_TYPE, Store
 
 _SHOWN_BYTES = 400
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A part of an image.
+
+    Attributes:
+        digest: ``sha256:`` and 64 hex digits.
+        size: bytes.
+        open: gives its content.
+    """
+
+    digest: str
+    size: int
+    open: Callable[[], AbstractContextManager[IO[bytes]]]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """An image as a registry takes it.
+
+    Attributes:
+        manifest: its manifest, byte for byte.
+        digest: of the manifest.
+        blobs: layers, and the configuration last.
+        media_type: of the manifest.
+    """
+
+    manifest: bytes
+    digest: str
+    blobs: Sequence[Blob]
+    media_type: str = MANIFEST_TYPE
 
 
 @dataclass
@@ -49,33 +82,38 @@ class Registry:
     timeout: float = 60.0
     _authorization: str = field(default="", repr=False)
 
-    def has(self, repository: str, digest: str, tag: str) -> bool:
+    def has(self, repository: str, digest: str, tag: str, media_type: str = MANIFEST_TYPE) -> bool:
         """Tell whether an image is there under a tag, with that digest."""
-        status, headers, _body = self._ask("HEAD", f"/v2/{repository}/manifests/{tag}", {"Accept": MANIFEST_TYPE})
+        status, headers, _body = self._ask("HEAD", f"/v2/{repository}/manifests/{tag}", {"Accept": media_type})
         if status not in (200, 404):
             raise self._refused("could not be asked for an image", status, b"")
         return status == 200 and headers.get("Docker-Content-Digest") == digest
 
     def push(self, store: Store, record: Mapping[str, Any], repository: str, tag: str) -> list[str]:
-        """Bring an image there; return the digests of the layers that were sent."""
-        sent = [
-            layer["digest"] for layer in record["layers"] if self._send(repository, store.blob(layer["digest"]), layer)
+        """Bring an image of a store there; return the digests of the layers that were sent."""
+        blobs = [
+            Blob(part["digest"], part["size"], partial(store.blob(part["digest"]).open, "rb"))
+            for part in (*record["layers"], record["config"])
         ]
-        self._send(repository, store.blob(record["config"]["digest"]), record["config"])
-        manifest = store.blob(record["manifest"]["digest"]).read_bytes()
+        digest = record["manifest"]["digest"]
+        sent = self.bring(Parts(store.blob(digest).read_bytes(), digest, blobs), repository, tag)
+        return [found for found in sent if found != record["config"]["digest"]]
+
+    def bring(self, image: Parts, repository: str, tag: str) -> list[str]:
+        """Bring an image there, its parts first; return the digests of those that were sent."""
+        sent = [blob.digest for blob in image.blobs if self._send(repository, blob)]
         target = f"/v2/{repository}/manifests/{tag}"
-        status, headers, body = self._ask("PUT", target, {"Content-Type": MANIFEST_TYPE}, manifest)
+        status, headers, body = self._ask("PUT", target, {"Content-Type": image.media_type}, image.manifest)
         if status != 201:
             raise self._refused(f"refused the manifest of {repository}:{tag}", status, body)
-        found = headers.get("Docker-Content-Digest", record["manifest"]["digest"])
-        if found != record["manifest"]["digest"]:
+        found = headers.get("Docker-Content-Digest", image.digest)
+        if found != image.digest:
             raise ActionFailed("digest_differs", f"{self.host} calls the image {found}, not what was sent")
         return sent
 
-    def _send(self, repository: str, path: Path, part: Mapping[str, Any]) -> bool:
+    def _send(self, repository: str, blob: Blob) -> bool:
         """Bring a blob there unless it is; return whether it was sent."""
-        digest = part["digest"]
-        status, headers, body = self._ask("HEAD", f"/v2/{repository}/blobs/{digest}", {})
+        status, headers, body = self._ask("HEAD", f"/v2/{repository}/blobs/{blob.digest}", {})
         if status == 200:
             return False
         status, headers, body = self._ask("POST", f"/v2/{repository}/blobs/uploads/", {}, b"")
@@ -83,12 +121,12 @@ class Registry:
             raise self._refused(f"takes no blobs of {repository}", status, body)
         place = urllib.parse.urljoin(self._root, headers["Location"])
         separator = "&" if "?" in place else "?"
-        target = f"{place}{separator}{urllib.parse.urlencode({'digest': digest})}"
-        kind = {"Content-Type": "application/octet-stream", "Content-Length": str(part["size"])}
-        with path.open("rb") as content:
+        target = f"{place}{separator}{urllib.parse.urlencode({'digest': blob.digest})}"
+        kind = {"Content-Type": "application/octet-stream", "Content-Length": str(blob.size)}
+        with blob.open() as content:
             status, headers, body = self._ask("PUT", target, kind, content)
         if status != 201:
-            raise self._refused(f"refused the blob {digest} of {repository}", status, body)
+            raise self._refused(f"refused the blob {blob.digest} of {repository}", status, body)
         return True
 
     @property

@@ -4,7 +4,7 @@
 """Labels and taints of nodes: wanted and live → what to merge into which node.
 
 What was set here once and is wanted no longer must go, and what others set must stay. So each node carries, in one
-annotation, the names of the marks that are ours.
+annotation for each that marks nodes, the names of the marks that are its.
 
 This module util is private to the collection and imports the standard library only.
 """
@@ -17,31 +17,36 @@ from typing import Any
 
 #: ``{"labels": [name…], "taints": ["key:effect"…]}``
 OURS = "dtf.cluster/marks"
+#: The same, of what is said of a node's GPUs.
+GPUS = "dtf.cluster/gpu-marks"
 #: What kubeadm gives a control plane; an explicit list of taints stands in its place.
 KUBEADMS = "node-role.kubernetes.io/control-plane:NoSchedule"
 
 
-def patches(wanted: Mapping[str, Mapping[str, Any]], nodes: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def patches(
+    wanted: Mapping[str, Mapping[str, Any]], nodes: Iterable[Mapping[str, Any]], record: str = OURS
+) -> dict[str, dict[str, Any]]:
     """Return node to merge patch, only for nodes that differ.
 
     Args:
         wanted: node to ``{labels: {name: value}, taints: [{key, value, effect}] | None}``; taints that are ``None``
             are left as kubeadm made them.
         nodes: the nodes as the API returns them.
+        record: annotation with the names of the marks.
     """
     found = {}
     for node in nodes:
         name = node["metadata"]["name"]
         if name in wanted:
-            patch = _patch(wanted[name], node)
+            patch = _patch(wanted[name], node, record)
             if patch:
                 found[name] = patch
     return found
 
 
-def _patch(wanted: Mapping[str, Any], node: Mapping[str, Any]) -> dict[str, Any]:
+def _patch(wanted: Mapping[str, Any], node: Mapping[str, Any], record: str) -> dict[str, Any]:
     metadata = node["metadata"]
-    remembered = json.loads(metadata.get("annotations", {}).get(OURS, "{}"))
+    remembered = json.loads(metadata.get("annotations", {}).get(record, "{}"))
     labels = {name: str(value) for name, value in (wanted.get("labels") or {}).items()}
     live_labels = metadata.get("labels", {})
     change: dict[str, str | None] = {name: value for name, value in labels.items() if live_labels.get(name) != value}
@@ -60,7 +65,7 @@ def _patch(wanted: Mapping[str, Any], node: Mapping[str, Any]) -> dict[str, Any]
         ours["taints"] = remembered["taints"]
     if ours != remembered:
         value = json.dumps(ours, sort_keys=True) if ours else None
-        patch.setdefault("metadata", {})["annotations"] = {OURS: value}
+        patch.setdefault("metadata", {})["annotations"] = {record: value}
     return patch
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.dtf.cluster.plugins.module_utils.node_marks import KUBEADMS, OURS, patches
+from ansible_collections.dtf.cluster.plugins.module_utils.node_marks import GPUS, KUBEADMS, OURS, patches
 
 GPU = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
 CONTROL_PLANE = {"key": KUBEADMS.partition(":")[0], "effect": "NoSchedule"}
@@ -77,3 +77,13 @@ def test_an_empty_list_of_taints_opens_a_control_plane() -> None:
 
 def test_taints_left_to_kubeadm_are_left() -> None:
     assert patches({"w1": {"taints": None}}, [node(taints=[CONTROL_PLANE])]) == {}
+
+
+def test_each_that_marks_nodes_remembers_its_own() -> None:
+    live = node({"disk": "ssd"}, ours={"labels": ["disk"]})
+    patch = patches({"w1": {"labels": {"cards": "2"}}}, [live], GPUS)["w1"]
+    marked = applied(live, patch)
+    assert marked["metadata"]["labels"] == {"disk": "ssd", "cards": "2"}
+    # Neither takes away what is the other's.
+    assert patches({"w1": {"labels": {"disk": "ssd"}}}, [marked]) == {}
+    assert applied(marked, patches({"w1": {}}, [marked], GPUS)["w1"]) == live

@@ -2,6 +2,9 @@
 // limits and loses them is Kubernetes' own. It is for laboratories; nothing can be computed on its devices.
 //
 //	gpu-stand-in serve --devices 2        offers gpu-0 and gpu-1 of nvidia.com/gpu until it is stopped
+//	    --node w1                         as many as the node's label dtf.cluster/stand-in-cards says, if it does
+//	    --configs FOLDER --config NAME    shared as NVIDIA's plugin would by a configuration, or by the one that the
+//	                                      node's label nvidia.com/device-plugin.config names
 //	gpu-stand-in set gpu-1 unhealthy      says so to the kubelet from now on; also healthy, and gone
 //	gpu-stand-in show                     prints each device and how it is
 package main
@@ -59,22 +62,37 @@ func run(words []string) error {
 func serve(words []string) error {
 	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
 	resource := flags.String("resource", "nvidia.com/gpu", "name of the resource")
-	count := flags.Int("devices", 1, "how many there are")
+	count := flags.Int("devices", 1, "how many there are, unless the node says otherwise")
+	node := flags.String("node", "", "name of the node, whose labels are heeded")
+	configs := flags.String("configs", "", "folder of configurations of NVIDIA's plugin, of which only sharing is heeded")
+	config := flags.String("config", "", "name of the configuration, unless the node chooses one")
 	sockets := flags.String("sockets", "/var/lib/kubelet/device-plugins", "the kubelet's folder for device plugins")
 	if err := flags.Parse(words); err != nil {
 		return err
 	}
-	if *count < 0 || *count > 64 {
-		return fmt.Errorf("--devices %d; accepted: 0 to 64", *count)
-	}
-	devices := board{stateFile()}
-	if err := devices.begin(*count); err != nil {
-		return err
-	}
+	asked := asked{terms{*resource, *count}, *node, *configs, *config}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)
-	offer := offer{resource: *resource, devices: devices, folder: *sockets, socket: filepath.Join(*sockets, "gpu-stand-in.sock")}
-	return offer.until(stop)
+	for {
+		terms, said, err := asked.now()
+		if err != nil {
+			return err
+		}
+		devices := board{stateFile()}
+		if err := devices.begin(terms.devices); err != nil {
+			return err
+		}
+		offer := offer{
+			resource: terms.resource, devices: devices, folder: *sockets,
+			socket: filepath.Join(*sockets, "gpu-stand-in.sock"),
+		}
+		done := make(chan struct{})
+		again, err := offer.until(stop, asked.another(said, done))
+		close(done)
+		if !again || err != nil {
+			return err
+		}
+	}
 }
 
 // stateFile is where the devices' states are; another process of the same container changes them there.

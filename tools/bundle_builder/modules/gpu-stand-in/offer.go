@@ -30,13 +30,13 @@ type offer struct {
 	socket   string
 }
 
-// until offers the devices until it is told to stop. A kubelet that starts anew empties the folder of the sockets, and
-// everybody who was there has to come again.
-func (o *offer) until(stop <-chan os.Signal) error {
+// until offers the devices until it is told to stop, or that there is another offer to be made. A kubelet that starts
+// anew empties the folder of the sockets, and everybody who was there has to come again.
+func (o *offer) until(stop <-chan os.Signal, another <-chan struct{}) (again bool, err error) {
 	for {
 		server, err := o.listen()
 		if err != nil {
-			return err
+			return false, err
 		}
 		err = o.register()
 		tell(map[string]any{"event": "registered", "resource": o.resource, "error": text(err)})
@@ -44,14 +44,19 @@ func (o *offer) until(stop <-chan os.Signal) error {
 			select {
 			case <-stop:
 				server.Stop()
-				return nil
+				return false, nil
+			case <-another:
+				server.Stop()
+				return true, nil
 			case <-time.After(pause):
 			}
 		}
 		server.Stop()
 		select {
 		case <-stop:
-			return nil
+			return false, nil
+		case <-another:
+			return true, nil
 		case <-time.After(time.Second):
 		}
 	}

@@ -109,6 +109,15 @@ class Helm:
         said = found[0][1] if found and isinstance(found[0][1], Mapping) else {}
         return Chart(*(str(said.get(name) or "") for name in ("name", "version", "appVersion")))
 
+    def defaults(self, chart: str) -> Mapping[str, Any]:
+        """Return a chart's own values."""
+        found, problems = manifest_yaml.documents(self._helm(["show", "values", chart]))
+        # A file of comments alone holds nothing.
+        values = (found[0][1] if found else None) or {}
+        if problems or not isinstance(values, Mapping):
+            raise ActionFailed("chart", f"{chart}: its values.yaml is no mapping: get another copy of the chart")
+        return values
+
     def definitions(self, chart: str) -> str:
         """Return the custom resource definitions of a chart's folder ``crds``, as YAML."""
         return self._helm(["show", "crds", chart])
@@ -160,7 +169,11 @@ class Helm:
             words += ["--dry-run=server"]
         return self._asking(words, values)
 
-    def put(self, chart: str, values: Mapping[str, Any], *, create_namespace: bool) -> int:
+    def sketch(self, chart: str, values: Mapping[str, Any]) -> str:
+        """Return what a chart gives with values where no cluster is asked."""
+        return self._helm(["template", self.release_name, chart, "--skip-crds", "--values=-"], json.dumps(values))
+
+    def put(self, chart: str, values: Mapping[str, Any]) -> int:
         """Bring the release to what chart and values say; return its revision. What differs in the cluster is mended.
 
         Nothing is waited for but hooks.
@@ -168,7 +181,6 @@ class Helm:
         words = ["upgrade", self.release_name, chart, "--install", "--skip-crds", "--values=-", "--output=json"]
         words += ["--hide-notes", "--wait=hookOnly", "--server-side=true", "--force-conflicts", "--reset-values"]
         words += [f"--timeout={self.timeout:g}s", f"--history-max={HISTORY}"]
-        words += ["--create-namespace"] if create_namespace else []
         return int(json.loads(self._asking(words, values))["version"])
 
     def remove(self) -> None:

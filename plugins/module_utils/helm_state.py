@@ -20,7 +20,7 @@ from . import helm_manifests, manifest_yaml
 from .errors import ActionFailed, InvalidInput
 from .helm_client import DEPLOYED, Chart, Helm, Release, UnknownKind, failed_event
 from .helm_manifests import CHANGED, CREATED, KEPT, REMOVED, Change, Identity
-from .kubernetes_client import FIELD_MANAGER, Cluster
+from .kubernetes_client import FIELD_MANAGER, Cluster, Resource
 
 Document = Mapping[str, Any]
 
@@ -42,12 +42,14 @@ class Wanted:
         values: over the chart's own.
         apply_definitions: whether the definitions of the chart's folder ``crds`` are applied.
         create_namespace: whether the namespace is made where it is missing.
+        namespace_labels: that it has, where it is ours to make.
     """
 
     chart: str
     values: Mapping[str, Any] = field(repr=False)
     apply_definitions: bool = True
     create_namespace: bool = False
+    namespace_labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Difference:
     """What lies between a release and what is wanted of it.
 
     Attributes:
+        namespace: the change of the release's namespace, or nothing.
         definitions: changes of custom resource definitions.
         objects: changes of objects.
         record: what else of the release differs, in words; nothing of it is an object.
@@ -64,6 +67,7 @@ class Difference:
         warnings: about what is installed.
     """
 
+    namespace: list[Change]
     definitions: list[Change]
     objects: list[Change]
     record: list[str]
@@ -75,12 +79,16 @@ class Difference:
     @property
     def changed(self) -> bool:
         """Whether there is anything to do."""
-        return bool(self.record or any(change.action != KEPT for change in [*self.definitions, *self.objects]))
+        return bool(self.record or any(change.action != KEPT for change in self._all))
+
+    @property
+    def _all(self) -> list[Change]:
+        return [*self.namespace, *self.definitions, *self.objects]
 
     def as_dict(self) -> dict[str, object]:
         """Return plain JSON values."""
         return {
-            "objects": [change.as_dict() for change in self.objects],
+            "objects": [change.as_dict() for change in [*self.namespace, *self.objects]],
             "crds": [change.as_dict() for change in self.definitions],
             "record": self.record,
             "images": self.images,
@@ -90,7 +98,7 @@ class Difference:
 
     def shown(self) -> list[dict[str, str]]:
         """Return what ``--diff`` shows."""
-        return helm_manifests.difference([*self.definitions, *self.objects], manifest_yaml.text)
+        return helm_manifests.difference(self._all, manifest_yaml.text)
 
 
 class Releases:
@@ -118,7 +126,7 @@ class Releases:
         release = self._helm.release()
         given = _read(self._helm.definitions(wanted.chart), self._helm.namespace)
         kinds = helm_manifests.defined_cluster_kinds(given.values())
-        self._check_namespace(wanted)
+        namespace = self._namespace(wanted)
         manifest = self._render(wanted, release, given)
         objects = _rendered(manifest, self._helm.namespace, kinds)
         stored, warnings = self._stored(release, kinds)
@@ -126,6 +134,7 @@ class Releases:
         there = list(self._live({i: self._owned(d) for i, d in objects.objects.items()}, HELM_MANAGER))
         self._check_owner([change for change in there if change.identity not in stored])
         return Difference(
+            namespace=namespace,
             definitions=list(self._live(given, FIELD_MANAGER)) if wanted.apply_definitions else [],
             objects=[*there, *gone],
             record=_record(release, chart, wanted, stored, objects.objects),
@@ -147,6 +156,7 @@ class Releases:
         stored, warnings = self._stored(release, helm_manifests.defined_cluster_kinds(given.values()))
         there = {identity: self._get(document) for identity, document in given.items()}
         return Difference(
+            namespace=[],
             definitions=[Change(REMOVED, identity, _plain(live), None) for identity, live in there.items() if live],
             objects=helm_manifests.compare(stored, {}, uninstall=True),
             record=[] if release is None else [f"release {self._helm.release_name} goes"],
@@ -158,6 +168,9 @@ class Releases:
 
     def bring(self, wanted: Wanted, difference: Difference) -> int:
         """Carry out what :meth:`towards` told; return the revision."""
+        if difference.namespace:
+            for document in self._own_namespace(wanted).values():
+                self._apply(document)
         for change in difference.definitions:
             if change.after is not None:
                 self._apply_definition(change.identity, wanted)
@@ -170,7 +183,7 @@ class Releases:
         elif left is not None:
             self._helm.remove()
         try:
-            return self._helm.put(wanted.chart, wanted.values, create_namespace=wanted.create_namespace)
+            return self._helm.put(wanted.chart, wanted.values)
         except ActionFailed as error:
             raise self._explained(error, wanted) from error
 
@@ -182,10 +195,19 @@ class Releases:
         for change in difference.definitions:
             self._remove_definition(change.identity)
 
-    def _check_namespace(self, wanted: Wanted) -> None:
-        if not wanted.create_namespace and self._cluster.get("Namespace", self._helm.namespace) is None:
-            step = "create it, or say create_namespace: true"
-            raise ActionFailed("namespace_missing", f"there is no namespace {self._helm.namespace}: {step}")
+    def _namespace(self, wanted: Wanted) -> list[Change]:
+        """Return how the release's namespace differs; refuse one that is missing and not to be made."""
+        if not wanted.create_namespace:
+            if self._cluster.get("Namespace", self._helm.namespace) is None:
+                step = "create it, or say create_namespace: true"
+                raise ActionFailed("namespace_missing", f"there is no namespace {self._helm.namespace}: {step}")
+            return []
+        return list(self._live(self._own_namespace(wanted), FIELD_MANAGER))
+
+    def _own_namespace(self, wanted: Wanted) -> dict[Identity, Document]:
+        metadata = {"name": self._helm.namespace, "labels": dict(wanted.namespace_labels)}
+        document = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+        return {Identity("", "Namespace", "", self._helm.namespace): document}
 
     def _render(self, wanted: Wanted, release: Release | None, given: Mapping[Identity, Document]) -> str:
         """Render as the cluster would; before the chart's definitions are there, as it will."""
@@ -258,13 +280,17 @@ class Releases:
         resource = self._cluster.resource(document["apiVersion"], document["kind"])
         return None if resource is None else self._cluster.get_at(resource, document["metadata"]["name"])
 
+    def _apply(self, document: Document) -> Resource:
+        """Apply an object that belongs to no release; return where the API has its kind."""
+        resource = self._cluster.resource(document["apiVersion"], document["kind"])
+        if resource is None:
+            raise ActionFailed("unknown_kind", "the cluster knows no {}".format(document["kind"]))
+        self._cluster.apply_at(resource, document, "", manager=FIELD_MANAGER)
+        return resource
+
     def _apply_definition(self, identity: Identity, wanted: Wanted) -> None:
         """Apply a definition, and return when the cluster serves its kind."""
-        resource = self._cluster.resource(*DEFINITION)
-        document = _read(self._helm.definitions(wanted.chart), self._helm.namespace)[identity]
-        if resource is None:
-            raise ActionFailed("unknown_kind", "the cluster knows no custom resource definitions")
-        self._cluster.apply_at(resource, document, "", manager=FIELD_MANAGER)
+        resource = self._apply(_read(self._helm.definitions(wanted.chart), self._helm.namespace)[identity])
 
         def served() -> str:
             found = self._cluster.get_at(resource, identity.name) or {}

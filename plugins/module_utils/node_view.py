@@ -66,7 +66,12 @@ def look() -> dict[str, object]:
     manifests = KUBERNETES / "manifests"
     authority = KUBERNETES / "pki" / "ca.crt"
     return {
-        "os": {"name": release.get("PRETTY_NAME", "unknown"), "names": os_names(release)},
+        "os": {
+            "name": release.get("PRETTY_NAME", "unknown"),
+            "names": os_names(release),
+            "distribution": release.get("ID", ""),
+            "version": release.get("VERSION_ID", ""),
+        },
         "cgroup": 2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1,
         "kubernetes": {
             "state": kubernetes_state(

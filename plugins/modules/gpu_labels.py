@@ -13,11 +13,14 @@ version_added: 0.1.0
 description:
   - Gives nodes the labels by which the GPU operator, or a device plugin alone, knows what to do with each of them.
   - Which labels are its own is remembered at each node. One that is wanted no longer is removed; what others set stays.
+  - What the operator itself has paused (a value that begins with C(paused-)), as while it changes a driver, is left so.
 author:
   - The dtf.cluster team (@dtf-cluster)
 options:
   nodes:
-    description: Node to its labels. With O(state=present) each must be there.
+    description:
+      - Node to its labels. With O(state=present) each node must be there.
+      - A label without a value is one that is not wanted.
     type: dict
     default: {}
   state:
@@ -77,6 +80,15 @@ def problems(wanted: dict, there: list) -> list:
     return found
 
 
+def unpaused(labels: dict, live: dict) -> dict:
+    """Return labels as they are to be: the operator puts what it has paused back itself."""
+    return {
+        name: live[name] if str(live.get(name, "")).startswith("paused-") else value
+        for name, value in labels.items()
+        if value is not None
+    }
+
+
 def differences(nodes: list, patches: dict) -> tuple:
     """Return the labels that change, as they are and as they will be, node by node."""
     live = {node["metadata"]["name"]: node["metadata"].get("labels") or {} for node in nodes}
@@ -110,7 +122,8 @@ def main() -> None:
         if wrong:
             raise InvalidInput("gpu_labels", wrong)
         # A node that is asked for nothing is asked too: it may have labels of ours from before.
-        marks = {node: {"labels": wanted.get(node, {})} for node in there}
+        live = {node["metadata"]["name"]: node["metadata"].get("labels") or {} for node in nodes}
+        marks = {node: {"labels": unpaused(wanted.get(node, {}), live[node])} for node in there}
         patches = node_marks.patches(marks, nodes, node_marks.GPUS)
         if not module.check_mode:
             for node, patch in patches.items():

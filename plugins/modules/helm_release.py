@@ -31,6 +31,12 @@ options:
     description: Make the namespace where it is missing. It is not removed again.
     type: bool
     default: false
+  namespace_labels:
+    description:
+      - Labels of the namespace, with O(create_namespace=true), such as the level of Pod Security that its pods need.
+      - Other labels of it stay.
+    type: dict
+    default: {}
   state:
     description: V(absent) removes the release and waits until its objects are gone.
     type: str
@@ -128,8 +134,8 @@ chart:
   sample: {name: gpu-operator, version: v25.10.1, app_version: v25.10.1}
 objects:
   description:
-    - Objects that differ, and what becomes of them, C(created), C(changed), C(removed), or C(kept) for what leaves the
-      release and stays in the cluster by its own word.
+    - Objects that differ, the namespace among them, and what becomes of them, C(created), C(changed), C(removed), or
+      C(kept) for what leaves the release and stays in the cluster by its own word.
   returned: success
   type: list
   elements: dict
@@ -191,6 +197,9 @@ def problems(params: dict) -> list:
         )
         if not _NAME.fullmatch(params[option]) or len(params[option]) > longest
     ]
+    if params["namespace_labels"] and not params["create_namespace"]:
+        accepted = "nothing where the namespace is somebody else's: say create_namespace: true"
+        found.append(Problem("namespace_labels", params["namespace_labels"], accepted))
     found += [
         Problem(option, params[option], "a number above 0")
         for option in ("timeout_seconds", "pending_seconds")
@@ -224,6 +233,7 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "namespace": {"type": "str", "required": True},
             "create_namespace": {"type": "bool", "default": False},
+            "namespace_labels": {"type": "dict", "default": {}},
             "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
             "chart": {"type": "path"},
             "chart_sha256": {"type": "str"},
@@ -262,6 +272,7 @@ def main() -> None:
                 values=params["values"],
                 apply_definitions=params["crds"] == "apply",
                 create_namespace=params["create_namespace"],
+                namespace_labels={name: str(value) for name, value in params["namespace_labels"].items()},
             )
             difference = releases.towards(wanted)
         else:

@@ -40,7 +40,7 @@ ansible_facts:
   type: dict
   sample:
     cluster_node:
-      os: {name: Debian GNU/Linux 12 (bookworm), names: [Debian-12, Debian]}
+      os: {name: Debian GNU/Linux 12 (bookworm), names: [Debian-12, Debian], distribution: debian, version: "12"}
       cgroup: 2
       kubernetes: {state: none, version: "", ca: "", control_plane: false}
 """

@@ -78,14 +78,14 @@ def test_values_go_by_standard_input_and_stand_on_no_command_line() -> None:
     program = Program(template="", upgrade=json.dumps({"version": 2}))
     asked = helm(program, kubeconfig="/k", context="site")
     asked.render("/chart", {"password": "plain-to-see"}, upgrade=True)
-    assert asked.put("/chart", {"password": "plain-to-see"}, create_namespace=True) == 2
+    assert asked.put("/chart", {"password": "plain-to-see"}) == 2
     for call in program.asked:
         assert "plain-to-see" not in " ".join(call["words"])
         assert json.loads(call["stdin"]) == {"password": "plain-to-see"}
         assert {"--kubeconfig=/k", "--kube-context=site", "--namespace=gpu-operator"} <= set(call["words"])
     rendered, put = (set(call["words"]) for call in program.asked)
     assert {"--is-upgrade", "--dry-run=server", "--skip-crds"} <= rendered
-    assert {"--install", "--create-namespace", "--wait=hookOnly", "--force-conflicts", "--reset-values"} <= put
+    assert {"--install", "--wait=hookOnly", "--force-conflicts", "--reset-values"} <= put
 
 
 def test_a_chart_is_rendered_without_the_cluster_where_its_kinds_are_not_there_yet() -> None:
@@ -186,3 +186,10 @@ def test_a_kind_that_the_cluster_does_not_know_yet_is_an_answer_of_its_own() -> 
 )
 def test_which_hook_failed_is_read_from_helms_words(code: str, words: str, event: str) -> None:
     assert failed_event(ActionFailed(code, words)) == event
+
+
+def test_a_charts_own_values_are_read_and_what_is_no_mapping_is_told() -> None:
+    assert helm(Program(show="# words\ndriver: {enabled: true}\n")).defaults("/chart") == {"driver": {"enabled": True}}
+    assert helm(Program(show="# nothing\n")).defaults("/chart") == {}
+    with pytest.raises(ActionFailed, match="get another copy"):
+        helm(Program(show="- a\n")).defaults("/chart")

@@ -51,7 +51,7 @@ class Api:
         self.objects = {self._key(document): copy.deepcopy(document) for document in documents}
         self.namespaces = namespaces
         self.written: list[str] = []
-        self.kinds = {"ConfigMap", "CustomResourceDefinition", "Job"}
+        self.kinds = {"ConfigMap", "CustomResourceDefinition", "Job", "Namespace"}
         self.established = True
         self.pods: list[Document] = []
         self.stays: set[str] = set()
@@ -150,8 +150,8 @@ class Program:
         assert not kubernetes or "example.com/v1" in more["api_versions"]
         return text(self.rendered)
 
-    def put(self, _chart: str, _values: object, *, create_namespace: bool) -> int:
-        self.api.written.append(f"put {create_namespace}")
+    def put(self, _chart: str, _values: object) -> int:
+        self.api.written.append("put")
         if self.fails:
             raise self.fails
         return 2
@@ -252,9 +252,27 @@ def test_a_missing_namespace_is_refused_unless_it_is_to_be_made() -> None:
     with pytest.raises(ActionFailed, match="create_namespace: true") as raised:
         releases(program).towards(Wanted("/chart", {}))
     assert raised.value.code == "namespace_missing"
-    wanted = Wanted("/chart", {}, create_namespace=True)
-    assert releases(program).bring(wanted, releases(program).towards(wanted)) == 2
-    assert program.api.written == ["put True"]
+    wanted = Wanted("/chart", {}, create_namespace=True, namespace_labels={"level": "privileged"})
+    difference = releases(program).towards(wanted)
+    assert difference.as_dict()["objects"][0] == {  # type: ignore[index]
+        "action": "created",
+        "api_version": "v1",
+        "kind": "Namespace",
+        "namespace": "",
+        "name": "n",
+    }
+    assert releases(program).bring(wanted, difference) == 2
+    assert program.api.written == ["apply Namespace n", "put"]
+
+
+def test_a_namespace_gets_its_labels_and_helm_has_nothing_to_do_for_it() -> None:
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n", "labels": {"theirs": "1"}}}
+    program = Program(Api(namespace, owned(config("a"))), [config("a")], installed(config("a")))
+    wanted = Wanted("/chart", {}, create_namespace=True, namespace_labels={"level": "privileged"})
+    difference = releases(program).towards(wanted)
+    assert difference.changed
+    assert releases(program).bring(wanted, difference) == 1
+    assert program.api.written == ["apply Namespace n"]
 
 
 def test_definitions_come_first_and_their_kinds_are_rendered_before_the_cluster_has_them() -> None:
@@ -267,7 +285,7 @@ def test_definitions_come_first_and_their_kinds_are_rendered_before_the_cluster_
     # It has no namespace, by the definition's word.
     assert difference.objects[0].identity.namespace == ""
     releases(program).bring(wanted, difference)
-    assert program.api.written == ["apply CustomResourceDefinition policies.example.com", "put False"]
+    assert program.api.written == ["apply CustomResourceDefinition policies.example.com", "put"]
 
 
 def test_definitions_that_are_not_to_be_applied_are_not_and_their_kinds_are_unknown() -> None:
@@ -285,7 +303,7 @@ def test_a_definition_that_is_not_served_ends_the_wait_with_the_servers_words() 
     with pytest.raises(ActionFailed, match=r"is served: not within 0 s \(the name is taken\)") as raised:
         releases(program).bring(wanted, difference)
     assert raised.value.code == "timeout"
-    assert "put False" not in program.api.written
+    assert "put" not in program.api.written
 
 
 def test_what_is_no_object_is_told_before_anything_is_done() -> None:
@@ -297,10 +315,10 @@ def test_what_is_no_object_is_told_before_anything_is_done() -> None:
 @pytest.mark.parametrize(
     ("status", "written"),
     [
-        ("pending-install", ["delete Secret n/record.v1", "put False"]),
-        ("pending-upgrade", ["delete Secret n/record.v1", "put False"]),
-        ("uninstalling", ["remove", "put False"]),
-        ("failed", ["put False"]),
+        ("pending-install", ["delete Secret n/record.v1", "put"]),
+        ("pending-upgrade", ["delete Secret n/record.v1", "put"]),
+        ("uninstalling", ["remove", "put"]),
+        ("failed", ["put"]),
     ],
 )
 def test_a_release_that_was_left_half_done_is_taken_up(status: str, written: list[str]) -> None:
@@ -318,7 +336,7 @@ def test_one_who_is_at_work_is_waited_for() -> None:
     wanted = Wanted("/chart", {})
     difference = releases(program, 60).towards(wanted)
     releases(program, 60).bring(wanted, difference)
-    assert program.api.written == ["put False"]
+    assert program.api.written == ["put"]
 
 
 def test_a_removal_tells_what_goes_and_what_stays_by_its_own_word() -> None:

@@ -71,6 +71,7 @@ class Reading:
         total: the whole machine.
         counters: what it is made of, by a name that a restart changes where it begins a counter anew.
         sampled: whether the counters are of earlier moments than the question.
+        busy_cores: how many cores were at work just before; ``None`` where nobody looked.
     """
 
     host: str
@@ -78,6 +79,7 @@ class Reading:
     total: Counter
     counters: Mapping[str, Counter] = field(default_factory=dict)
     sampled: bool = False
+    busy_cores: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plain value."""
@@ -87,7 +89,8 @@ class Reading:
     def from_dict(cls, value: Mapping[str, Any]) -> Reading:
         """Return the reading that a plain value is of."""
         counters = {name: Counter(**counter) for name, counter in value["counters"].items()}
-        return cls(value["host"], value["node"], Counter(**value["total"]), counters, value["sampled"])
+        total = Counter(**value["total"])
+        return cls(value["host"], value["node"], total, counters, value["sampled"], value.get("busy_cores"))
 
 
 def part_of_pod(namespace: str, name: str) -> str:
@@ -183,6 +186,22 @@ def platform(
             notes.append(f"{b.host}: no counter tells of {' and '.join(unseen)}; what they took is in other")
         parts += _parts(a, b, own, seconds)
     return {"source": "kubelet" if sampled else "cgroup", "seconds": round(seconds, 3), "parts": parts}, notes
+
+
+def with_loads(hosts: Sequence[Mapping[str, Any]], before: Sequence[Reading]) -> list[dict[str, Any]]:
+    """Return the hosts of a run document's environment, with the load of those that nobody else has looked at.
+
+    Pods are on nodes, of which the API tells no load; their machines do.
+
+    Args:
+        hosts: as the document has them.
+        before: readings from before the run.
+    """
+    busy = {name: reading.busy_cores for reading in before for name in (reading.host, reading.node)}
+    return [
+        {**host, "load_before": busy.get(host["name"]) if host["load_before"] is None else host["load_before"]}
+        for host in hosts
+    ]
 
 
 def _parts(a: Reading, b: Reading, own: Sequence[Mapping[str, Any]], seconds: float) -> list[dict[str, Any]]:

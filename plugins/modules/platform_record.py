@@ -13,6 +13,7 @@ version_added: 0.1.0
 description:
   - Makes the difference of two readings of M(dtf.cluster.platform_usage) and writes it into a run document as
     C(platform), beside what the trainer's own tasks took. Run it on the controller.
+  - Hosts of which the document tells no C(load_before), as of pods, get the one of O(before).
   - Where nothing could be read C(platform) is null and C(platform_notes) says why. That is no failure.
 author:
   - The dtf.cluster team (@dtf-cluster)
@@ -89,7 +90,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.benchmark_directory import read_text, write_text
-from ..module_utils.platform_usage import Reading, platform
+from ..module_utils.platform_usage import Reading, platform, with_loads
 
 
 def main() -> None:
@@ -114,7 +115,8 @@ def main() -> None:
     before, after = ([Reading.from_dict(each) for each in module.params[name]] for name in ("before", "after"))
     found, notes = platform(before, after, document)
     said = list(dict.fromkeys([*module.params["notes"], *notes]))
-    wanted = {**document, "platform": found, "platform_notes": said}
+    place = {**document["environment"], "hosts": with_loads(document["environment"]["hosts"], before)}
+    wanted = {**document, "environment": place, "platform": found, "platform_notes": said}
     changed = wanted != document
     if changed and not module.check_mode:
         write_text(path, json.dumps(wanted, indent=2) + "\n")

@@ -39,6 +39,12 @@ options:
     description: With O(source=cgroup) the inventory name of the machine.
     type: str
     default: localhost
+  load:
+    description:
+      - With O(source=cgroup) whether to look how many cores are at work, for a fifth of a second before the counters
+        are read.
+    type: bool
+    default: false
   host:
     description: URL of the API server, also given with the environment variable E(K8S_AUTH_HOST).
     type: str
@@ -71,6 +77,7 @@ readings:
     - host: w1
       node: w1
       sampled: false
+      busy_cores: 0.11
       total: {part: other, time: 1795481537.11, cpu_seconds: 131.868, memory_bytes: 626331648}
       counters:
         unit kubelet.service: {part: kubelet, time: 1795481537.11, cpu_seconds: 18.888, memory_bytes: 40579072}
@@ -83,6 +90,7 @@ notes:
 """
 
 import time
+from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -91,6 +99,7 @@ from ..module_utils.errors import ActionFailed
 from ..module_utils.kubernetes_client import Cluster
 from ..module_utils.platform_counters import Groups
 from ..module_utils.platform_usage import Reading, moment, oldest, reading_of_summary
+from ..module_utils.processes import busy_cores
 
 #: Seconds that counters may lie behind.
 PATIENCE = 30.0
@@ -98,10 +107,11 @@ PATIENCE = 30.0
 PAUSE = 1.0
 
 
-def of_machine(name: str) -> tuple[list[Reading], list[str]]:
-    """Return this machine's reading, and what went wrong."""
+def of_machine(name: str, load: bool) -> tuple[list[Reading], list[str]]:
+    """Return this machine's reading, with its load if that is wanted, and what went wrong."""
     try:
-        return [Groups().read(name)], []
+        busy = busy_cores() if load else None
+        return [replace(Groups().read(name), busy_cores=busy)], []
     except (OSError, ValueError, KeyError, IndexError) as error:
         return [], [f"{name}: its control groups cannot be read ({error!r})"]
 
@@ -131,12 +141,13 @@ def main() -> None:
             **CONNECTION_ARGS,
             "source": {"type": "str", "choices": ["cgroup", "kubelet"], "default": "cgroup"},
             "machine": {"type": "str", "default": "localhost"},
+            "load": {"type": "bool", "default": False},
             "until": {"type": "str", "default": "1970-01-01T00:00:00Z"},
         },
         supports_check_mode=True,
     )
     if module.params["source"] == "cgroup":
-        readings, notes = of_machine(module.params["machine"])
+        readings, notes = of_machine(module.params["machine"], module.params["load"])
     else:
         try:
             readings, notes = of_kubelets(Cluster(connection(module.params)), moment(module.params["until"]))

@@ -83,6 +83,8 @@ def test_the_machines_tell_themselves(
     document = measured(controller, image, tmp_path, "-i", str(laboratory))
     platform = document["platform"]
     assert (platform["source"], document["platform_notes"]) == ("cgroup", [])
+    # And how busy they were before it.
+    assert all(0 <= host["load_before"] <= host["cores"] for host in document["environment"]["hosts"])
     # The run is between the two readings, and they are near it.
     assert 0 < platform["seconds"] - document["wall_seconds"] < 10
     for host, control_plane in nodes(controller).items():

@@ -19,6 +19,7 @@ from ansible_collections.dtf.cluster.plugins.module_utils.platform_usage import 
     part_of_pod,
     platform,
     reading_of_summary,
+    with_loads,
 )
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -182,6 +183,17 @@ def test_one_machine_that_is_lost_leaves_the_others() -> None:
     assert {part["host"] for part in found["parts"]} == {"w1"}
     assert [note.partition(":")[0] for note in notes] == ["w2", "w1", "w1"]
     assert "what worker-0 took is in other" in notes[1]
+
+
+def test_nodes_get_the_load_that_their_machines_had() -> None:
+    """By the node's name; what was known is kept, and of a machine that nobody asked nothing is."""
+    busy = Reading("first", "node-a", Counter("other", 0.0, 1.0, None), busy_cores=1.5)
+    assert Reading.from_dict(json.loads(json.dumps(busy.as_dict()))) == busy
+    hosts = [{"name": name, "cores": 2, "load_before": load} for name, load in
+             (("node-a", None), ("first", 0.2), ("elsewhere", None), ("w1", None))]  # fmt: skip
+    found = with_loads(hosts, [busy, reading(0.0, 1.0)])
+    assert [host["load_before"] for host in found] == [1.5, 0.2, None, None]
+    assert [host["cores"] for host in found] == [2, 2, 2, 2]
 
 
 def write(path: Path, text: str) -> None:

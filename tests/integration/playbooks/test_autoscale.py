@@ -83,7 +83,10 @@ def test_what_cannot_be_asked_for_is_told_at_once_and_before_anything(scaled: De
         assert said in refused.output
     misspelt = scaled.play("autoscale.yml", max_worker=4)
     assert "did you mean max_workers?" in misspelt.output
-    for played in (refused, misspelt):
+    # A number that is given as one, and that a template takes for none.
+    nothing = scaled.play("autoscale.yml", "-e", '{"max_workers": 0}')
+    assert "max_workers: 0 is not valid" in nothing.output
+    for played in (refused, misspelt, nothing):
         assert "PLAY [Prepare the hosts]" not in played.output
     assert not scaled.results.exists()
 

@@ -186,6 +186,14 @@ class Cluster:
                 return None
             raise
 
+    def list_at(self, resource: Resource, namespace: str = "") -> Listing:
+        """Return the objects of any kind, in one request; one that lives in namespaces wants to know which."""
+        place = resource.path("", namespace).rstrip("/")
+        document = self._json(Request("list", resource.kind, "", namespace), "GET", place)
+        said = {"kind": resource.kind, "apiVersion": resource.api_version}
+        found = [{**said, **item} for item in document.get("items") or []]
+        return Listing(found, str(document["metadata"].get("resourceVersion", "")))
+
     def apply_at(
         self, resource: Resource, manifest: Mapping[str, Any], namespace: str, *, manager: str, dry_run: bool = False
     ) -> Object:

@@ -22,8 +22,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from email.message import Message
-from functools import partial
 from http.client import HTTPException
+from pathlib import Path
 from typing import IO, Any
 
 from .errors import ActionFailed
@@ -92,7 +92,7 @@ class Registry:
     def push(self, store: Store, record: Mapping[str, Any], repository: str, tag: str) -> list[str]:
         """Bring an image of a store there; return the digests of the layers that were sent."""
         blobs = [
-            Blob(part["digest"], part["size"], partial(store.blob(part["digest"]).open, "rb"))
+            Blob(part["digest"], part["size"], _reader(store.blob(part["digest"])))
             for part in (*record["layers"], record["config"])
         ]
         digest = record["manifest"]["digest"]
@@ -191,3 +191,7 @@ class Registry:
     def _refused(self, what: str, status: int, body: bytes) -> ActionFailed:
         said = body[:_SHOWN_BYTES].decode(errors="replace").strip()
         return ActionFailed("registry_refused", f"registry {self.host} {what}: {status} {said}".strip(), status=status)
+
+
+def _reader(path: Path) -> Callable[[], AbstractContextManager[IO[bytes]]]:
+    return lambda: path.open("rb")

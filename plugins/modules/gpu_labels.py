@@ -61,6 +61,8 @@ failure:
   sample: {code: invalid_input, problems: []}
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import node_marks
@@ -69,7 +71,7 @@ from ..module_utils.errors import ActionFailed, InvalidInput, Problem
 from ..module_utils.kubernetes_client import Cluster
 
 
-def problems(wanted: dict, there: list) -> list:
+def problems(wanted: dict[str, Any], there: list[str]) -> list[Problem]:
     """Return everything that is wrong with the arguments."""
     found = []
     for node, labels in wanted.items():
@@ -80,7 +82,7 @@ def problems(wanted: dict, there: list) -> list:
     return found
 
 
-def unpaused(labels: dict, live: dict) -> dict:
+def unpaused(labels: dict[str, Any], live: dict[str, str]) -> dict[str, Any]:
     """Return labels as they are to be: the operator puts what it has paused back itself."""
     return {
         name: live[name] if str(live.get(name, "")).startswith("paused-") else value
@@ -89,7 +91,9 @@ def unpaused(labels: dict, live: dict) -> dict:
     }
 
 
-def differences(nodes: list, patches: dict) -> tuple:
+def differences(
+    nodes: list[Any], patches: dict[str, dict[str, Any]]
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Return the labels that change, as they are and as they will be, node by node."""
     live = {node["metadata"]["name"]: node["metadata"].get("labels") or {} for node in nodes}
     changing = {node: patch.get("metadata", {}).get("labels", {}) for node, patch in patches.items()}

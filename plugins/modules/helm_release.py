@@ -174,6 +174,7 @@ failure:
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 
@@ -187,7 +188,7 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def problems(params: dict) -> list:
+def problems(params: dict[str, Any]) -> list[Problem]:
     """Return everything that is wrong with the arguments."""
     found = [
         Problem(option, params[option], accepted)
@@ -212,7 +213,7 @@ def problems(params: dict) -> list:
     return found
 
 
-def chart_problems(chart: Path, sha256: str | None) -> list:
+def chart_problems(chart: Path, sha256: str | None) -> list[Problem]:
     """Return what is wrong with a chart before anybody reads it."""
     if not chart.exists():
         return [Problem("chart", str(chart), "path of a packed chart or of a chart's folder, which is there")]

@@ -91,6 +91,7 @@ failure:
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -100,7 +101,7 @@ from ..module_utils.image_plan import is_registry, is_repository, is_tag
 from ..module_utils.image_push import Registry
 
 
-def archives(bundle: Path) -> dict:
+def archives(bundle: Path) -> dict[str, Path]:
     """Return full name → file, of the images that a bundle has."""
     manifest = bundle / "manifest.json"
     try:
@@ -111,7 +112,7 @@ def archives(bundle: Path) -> dict:
         raise InvalidInput("registry_images", [Problem("bundle", str(bundle), accepted)]) from error
 
 
-def problems(params: dict, there: dict) -> list:
+def problems(params: dict[str, Any], there: dict[str, Path]) -> list[Problem]:
     """Return everything that is wrong with the arguments."""
     found = []
     if not is_registry(params["registry"]["host"]):

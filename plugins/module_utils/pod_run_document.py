@@ -14,6 +14,7 @@ from typing import Any
 
 from . import stats
 from .events import PREFIX, Event, first, last
+from .gpu_load import gpu_fields, with_gpus
 from .hosts import Task, tasks
 from .kube_causes import told
 from .pod_timings import (
@@ -92,6 +93,7 @@ def pod_run_document(
     lines = {task.name: _timeline(run, task, own[task.name], end) for task in tasks(topology)}
     notes = [f"{name}: {note}" for name, line in lines.items() for note in line.notes]
     measured = training(own["worker-0"], topology.training.steps, topology.training.batch_size)
+    records = [_task(topology, run, task, own[task.name], lines[task.name], chief) for task in tasks(topology)]
     return {
         "schema": SCHEMA,
         "run_id": run.run_id,
@@ -102,7 +104,7 @@ def pod_run_document(
         "backend": topology.kubernetes.backend if topology.kubernetes else None,
         "spec": topology.as_dict(),
         "spec_hash": topology.spec_hash(),
-        "environment": _environment(run, chief, versions),
+        "environment": with_gpus(_environment(run, chief, versions), records),
         "created": rfc3339(run.created),
         "finished": rfc3339(end),
         "resumed_from": _resumed_from(run, chief),
@@ -110,7 +112,7 @@ def pod_run_document(
         "training": measured,
         "phases": {name: stats.rounded(length) for name, length in lines["worker-0"].phases.items()},
         "wall_seconds": stats.rounded(end - run.created),
-        "tasks": [_task(topology, run, task, own[task.name], lines[task.name], chief) for task in tasks(topology)],
+        "tasks": records,
         "artifacts": dict(artifacts),
         "clocks": {
             "axis": "wall clock; within a process the trainer's monotonic clock",
@@ -169,6 +171,7 @@ def _task(
         "local_steps": steps[task.index] if task.role == "worker" and task.index < len(steps) else None,
         "max_rss_bytes": _whole(max((event.number("max_rss_bytes") or 0 for event in done), default=0)),
         "cpu_seconds": stats.rounded(sum(event.number("cpu_seconds") or 0 for event in done)) or None,
+        **gpu_fields(events),
     }
 
 

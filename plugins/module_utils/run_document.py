@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from . import stats
 from .events import PREFIX, Event, first, last, of_task
+from .gpu_load import gpu_fields, with_gpus
 from .hosts import Task, tasks
 from .spec import Topology
 from .status import HostState, overall_cause, overall_phase
@@ -67,6 +68,7 @@ def run_document(
     created = head.supervisor["monotonic"] - (head.supervisor["wall"] - float(head.state.created or 0))
     ended_wall = head.ended["wall"] + (end - head.ended["monotonic"])
     training = topology.training
+    records = _task_records(topology, parts, events)
     return {
         "schema": SCHEMA,
         "run_id": head.state.run_id,
@@ -77,7 +79,7 @@ def run_document(
         "backend": None,
         "spec": topology.as_dict(),
         "spec_hash": topology.spec_hash(),
-        "environment": _environment(parts, chief, versions),
+        "environment": with_gpus(_environment(parts, chief, versions), records),
         "created": rfc3339(float(head.state.created or 0)),
         "finished": rfc3339(ended_wall),
         "resumed_from": _resumed_from(head.state, chief),
@@ -94,7 +96,7 @@ def run_document(
             ).items()
         },
         "wall_seconds": stats.rounded(ended_wall - float(head.state.created or 0)),
-        "tasks": _task_records(topology, parts, events),
+        "tasks": records,
         "artifacts": dict(artifacts),
     }
 
@@ -189,6 +191,7 @@ def _task_records(topology: Topology, parts: Sequence[HostPart], events: Sequenc
     for task in tasks(topology):
         part = by_host[task.host]
         record = _record(part, task.role, task.index) or {}
+        own = of_task(events, task.role, task.index)
         records.append(
             {
                 "role": task.role,
@@ -196,10 +199,11 @@ def _task_records(topology: Topology, parts: Sequence[HostPart], events: Sequenc
                 "host": task.host,
                 "restarts": record.get("restarts", 0),
                 "exit_code": record.get("exit_code"),
-                "phases": _task_phases(task, part, of_task(events, task.role, task.index)),
+                "phases": _task_phases(task, part, own),
                 "local_steps": steps[task.index] if task.role == "worker" and task.index < len(steps) else None,
                 "max_rss_bytes": record.get("max_rss_bytes"),
                 "cpu_seconds": record.get("cpu_seconds"),
+                **gpu_fields(own),
             }
         )
     return records

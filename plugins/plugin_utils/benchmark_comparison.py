@@ -296,6 +296,7 @@ def _properties(place: Document) -> Iterable[tuple[str, object]]:
         # A kernel's own share varies by some megabytes from one start to the next.
         yield "memory", f"{memory / GIB:.1f} GiB" if memory else None
         yield "kernel", host.get("kernel")
+        yield from (("GPU model", model) for model in host.get("gpu_models", ()))
     for name, version in place["versions"].items():
         yield f"version of {name.replace('_', ' ')}", version
     yield "image digest", place["image_digest"]

@@ -25,7 +25,8 @@ from ..module_utils.stats import PHASES, STARTUP
 from ..module_utils.sweep import SCHEMA as PLAN_SCHEMA
 from ..module_utils.sweep import blocks_of, given_up, label, repeat_of, varying_words
 from . import samples, scaling
-from .doubts import Doubt, Limits, RunFacts, accuracy_doubts, run_doubts, series_doubts
+from .doubts import Doubt, Limits, RunFacts, accuracy_doubts, gpu_doubts, run_doubts, series_doubts
+from .gpu_use import gpu_models, gpu_use
 from .price import price
 from .scientific import require
 
@@ -252,7 +253,14 @@ def _cell_record(cell: CellRuns, name: str, doubts: Sequence[Document]) -> dict[
             "runs": [run["run_id"] for run in failed],
         } if failed else None,
         "unfit": cell.unfit,
+        **_gpu(cell.counted),
     }  # fmt: skip
+
+
+def _gpu(runs: Sequence[Document]) -> dict[str, Any]:
+    """Return what runs tell of GPUs, as a key of a record; none where they tell nothing."""
+    found = gpu_use(runs)
+    return {} if found is None else {"gpu": found}
 
 
 def _run_record(run: Document, outliers: Iterable[str], codes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -270,6 +278,7 @@ def _run_record(run: Document, outliers: Iterable[str], codes: Mapping[str, Sequ
         "outlier": run["run_id"] in outliers,
         "doubts": sorted(set(codes.get(run["run_id"], ()))),
         "cause": {"reason": cause["reason"], "message": cause["message"]} if cause else None,
+        **_gpu([run]),
     }
 
 
@@ -327,6 +336,8 @@ def _doubts(
             place = places[int(size_of)]
             own = cells[place].counted[int(number) - 1]["run_id"] if number else None
             note([doubt], own, place)
+        for doubt in gpu_doubts({labels[place]: gpu_models(cells[place].counted) for place in entry["cells"]}):
+            note([doubt], None, next((place for place in entry["cells"] if labels[place] == doubt.about), None))
     for places_alike in _trained_alike(cells):
         accuracies = {labels[place]: cells[place].values("test_accuracy") for place in places_alike}
         dataset = str(cells[places_alike[0]].topology.training.dataset)  # type: ignore[union-attr]
@@ -367,6 +378,7 @@ def facts(run: Document) -> RunFacts:
         wall_seconds=run["wall_seconds"],
         load_per_core={name: load / cores for name, (load, cores) in loads.items() if load is not None and cores},
         clock_skew_seconds=skews,
+        without_gpu=sum(1 for task in workers if task.get("tensorflow_gpus") == 0),
     )
 
 
@@ -435,6 +447,7 @@ def environment(runs: Sequence[Document]) -> dict[str, Any]:
         runs: run documents.
     """
     hosts: dict[str, list[dict[str, Any]]] = {}
+    cards: dict[str, list[list[str]]] = {}
     versions: dict[str, list[object]] = {}
     others: dict[str, list[object]] = {"image_digest": [], "data_sha256": []}
     for run in runs:
@@ -444,6 +457,8 @@ def environment(runs: Sequence[Document]) -> dict[str, Any]:
             lasting = {key: host.get(key) for key in ("name", "cores", "memory_bytes", "cpu_model", "kernel")}
             if any(value is not None for key, value in lasting.items() if key != "name"):
                 _once(hosts.setdefault(host["name"], []), lasting)
+            if host.get("gpu_models"):
+                _once(cards.setdefault(host["name"], []), host["gpu_models"])
         for name, version in place["versions"].items():
             if version is not None:
                 _once(versions.setdefault(name, []), version)
@@ -453,10 +468,17 @@ def environment(runs: Sequence[Document]) -> dict[str, Any]:
     differing = [
         *({"what": f"version of {name}", "values": found} for name, found in versions.items() if len(found) > 1),
         *({"what": f"host {name}", "values": found} for name, found in hosts.items() if len(found) > 1),
+        *({"what": f"GPUs of {name}", "values": [", ".join(models) for models in found]}
+          for name, found in cards.items() if len(found) > 1),
         *({"what": name.replace("_", " "), "values": found} for name, found in others.items() if len(found) > 1),
-    ]
+    ]  # fmt: skip
     return {
-        "hosts": [found[-1] for _name, found in sorted(hosts.items())],
+        "hosts": [
+            {**found[-1], "gpu_models": sorted({model for models in cards[name] for model in models})}
+            if name in cards
+            else found[-1]
+            for name, found in sorted(hosts.items())
+        ],
         "versions": {name: found[-1] for name, found in sorted(versions.items())},
         **{name: found[-1] if found else None for name, found in others.items()},
         "differing": differing,

@@ -40,6 +40,9 @@ def table(document: Document) -> str:
     header = [*(word.replace("_", " ") for word in varying), "runs", "train s", "95 %", "steps/s", "speed-up", "95 %",
               "accuracy", "start-up s", "export+exit s", "wall s"]  # fmt: skip
     rows = [[*(_word(record["cell"][word]) for word in varying), *_measures(record)] for record in records]
+    if any(_busy(record) for record in records):
+        header.append("GPU busy")
+        rows = [[*row, _busy(record) or "-"] for row, record in zip(rows, records)]
     lines = [f"{document['name']}: {document['answer']}"]
     lines.append(", ".join(f"{word.replace('_', ' ')} {_word(value)}" for word, value in shared.items()))
     lines += [*ruled(header, rows), *_statements(document), *_remarks(records), *_doubts(document)]
@@ -84,6 +87,12 @@ def _interval(interval: Document | None) -> str:
     return "[{low:.2f}, {high:.2f}]".format(**interval) if interval else ""
 
 
+def _busy(record: Document) -> str:
+    """Return the share of the training in which the GPUs computed, and of how many workers that is; empty without."""
+    share = record.get("gpu", {}).get("utilisation", {})
+    return "{:.0%}, n = {}".format(share["mean"], share["n"]) if share.get("n") else ""
+
+
 def _statements(document: Document) -> list[str]:
     """Return what each series says."""
     lines = []
@@ -94,10 +103,11 @@ def _statements(document: Document) -> list[str]:
 
 
 def _remarks(records: Sequence[Document]) -> list[str]:
-    """Return each remark once, with the cells it is about unless it is about all."""
+    """Return the GPUs, and each remark, once, with the cells it is about unless it is about all."""
     about: dict[str, list[str]] = {}
     for record in records:
-        for note in record["notes"]:
+        models = record.get("gpu", {}).get("models")
+        for note in [*([f"workers computed on {', '.join(models)}"] if models else []), *record["notes"]]:
             about.setdefault(note, []).append(record["label"])
     return [
         f"* {note}" + ("" if len(labels) == len(records) else f" ({'; '.join(labels)})")
@@ -124,13 +134,15 @@ def _doubts(document: Document) -> list[str]:
 def runs_csv(document: Document) -> str:
     """Return one row a run: the cell's words, the run's measures, its phases."""
     rows = []
+    gpus = _has_gpus(document)
     for record in document["cells"]:
         for run in record["runs"]:
             row = dict(record["cell"])
-            row.update((key, value) for key, value in run.items() if key not in ("phases", "doubts", "cause"))
+            row.update((key, value) for key, value in run.items() if key not in ("phases", "doubts", "cause", "gpu"))
             row["doubts"] = " ".join(run["doubts"])
             row["cause"] = run["cause"]["message"] if run["cause"] else None
             row.update(("phase_" + name, run["phases"][name]) for name in PHASES)
+            row.update(_gpu_columns(run) if gpus else {})
             rows.append(row)
     return _csv(rows)
 
@@ -138,6 +150,7 @@ def runs_csv(document: Document) -> str:
 def cells_csv(document: Document) -> str:
     """Return one row a cell: its words, the summary of each measure, ratios with their intervals, mean phases."""
     rows = []
+    gpus = _has_gpus(document)
     for record in document["cells"]:
         row = dict(record["cell"])
         for state in ("succeeded", "failed", "stopped", "warm_up"):
@@ -155,8 +168,25 @@ def cells_csv(document: Document) -> str:
         row["restarts"] = record["restarts"]
         row["notes"] = "; ".join(record["notes"])
         row.update(("phase_" + name, record["phases"][name]) for name in PHASES)
+        row.update(_gpu_columns(record) if gpus else {})
         rows.append(row)
     return _csv(rows)
+
+
+def _has_gpus(document: Document) -> bool:
+    """Tell whether a run of a benchmark asked for GPUs; without one its files have no column of them."""
+    return any("gpu" in run for record in document["cells"] for run in record["runs"])
+
+
+def _gpu_columns(record: Document) -> dict[str, object]:
+    """Return what a cell's or a run's record has of GPUs, by column."""
+    found = record.get("gpu", {})
+    share = found.get("utilisation", {})
+    return {
+        "gpu_models": "; ".join(found.get("models", ())),
+        **{f"gpu_utilisation_{key}": share.get(key) for key in ("n", "mean", "minimum", "maximum")},
+        **{f"gpu_{key}": found.get(key) for key in ("memory_used_mib", "power_watts", "unseen")},
+    }
 
 
 def _csv(rows: Sequence[Mapping[str, object]]) -> str:

@@ -63,6 +63,7 @@ class RunFacts:
         wall_seconds: from the run's creation to its end.
         load_per_core: share of the cores at work just before the run, by host.
         clock_skew_seconds: how far the clock of each host was ahead of the controller's, by host.
+        without_gpu: workers that asked for GPUs and whose TensorFlow found none.
     """
 
     run_id: str
@@ -79,6 +80,7 @@ class RunFacts:
     wall_seconds: float | None = None
     load_per_core: Mapping[str, float | None] = field(default_factory=dict)
     clock_skew_seconds: Mapping[str, float | None] = field(default_factory=dict)
+    without_gpu: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Doubt:
 
     Attributes:
         code: short stable word: ``superlinear``, ``first_step``, ``target_missed``, ``restarts``, ``steps``,
-            ``phases``, ``load``, ``clock_skew``, ``accuracy``.
+            ``phases``, ``load``, ``clock_skew``, ``gpu_unseen``, ``gpu_models``, ``accuracy``.
         about: the run, the size or the series.
         seen: the number that is suspicious.
         expected: the bound it broke.
@@ -154,6 +156,10 @@ def _machine_doubts(run: RunFacts, limits: Limits) -> list[Doubt]:
         if skew is not None and abs(skew) > limits.clock_skew_seconds:
             message = f"the clock of {host} is {skew:+.3f} s off: times of different hosts cannot be compared"
             found.append(Doubt("clock_skew", run.run_id, skew, limits.clock_skew_seconds, message))
+    if run.without_gpu:
+        those = f"{run.without_gpu} of {run.workers} workers" if run.workers > 1 else "the worker"
+        message = f"{those} asked for GPUs and TensorFlow found none, so the processor computed"
+        found.append(Doubt("gpu_unseen", run.run_id, run.without_gpu, 0, message))
     return found
 
 
@@ -192,6 +198,28 @@ def series_doubts(cells: Sequence[Cell], found: Scaling, limits: Limits | None =
             if times > bound:
                 message = f"a run of {seconds:.3g} s is {times:.3g} times as fast as {base.size}: above {bound:.3g}"
                 doubts.append(Doubt("superlinear", f"size {cell.size}, run {place + 1}", times, bound, message))
+    return doubts
+
+
+def gpu_doubts(models: Mapping[str, Sequence[str]]) -> list[Doubt]:
+    """Return a doubt of each cell whose workers computed on different GPUs, and one where cells differ in theirs.
+
+    Args:
+        models: of the GPUs that workers computed on, by cell; a cell that tells of none is compared with no other.
+    """
+    known = {name: tuple(sorted(set(found))) for name, found in models.items() if found}
+    doubts = [
+        Doubt("gpu_models", name, len(found), 1, f"GPUs differ within the cell: {', '.join(found)}")
+        for name, found in known.items()
+        if len(found) > 1
+    ]
+    first = next(iter(known), "")
+    other = next((name for name, found in known.items() if found != known[first]), None)
+    if other is not None:
+        differ = f"{', '.join(known[first])} at {first} and {', '.join(known[other])} at {other}"
+        seen = len({model for found in known.values() for model in found})
+        message = f"GPUs differ between cells that are compared: {differ}"
+        doubts.append(Doubt("gpu_models", f"{first}, {other}", seen, 1, message))
     return doubts
 
 

@@ -44,9 +44,10 @@ INK, MUTED, GRID, PAPER = "#1c2126", "#5b6570", "#dfe3e8", "#fefefe"
 #: Okabe and Ito's colours, which colour-blind readers can tell apart, in the order in which lines get them.
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "D", "^", "v", "P")
-#: Those of the phases; training is the blue that the measured times have.
+#: Those of the phases; training is the blue that the measured times have. The grey is dark: a light one is the pink of
+#: connecting to whoever sees no green.
 PHASES = {
-    "schedule": "#9aa3ad",
+    "schedule": "#4a5560",
     "image": "#f0e443",
     "start, import": "#e69f01",
     "connect": "#cc79a8",

@@ -124,6 +124,23 @@ def _add_cell(found: Exposition, cell: Document, labels: Labels) -> None:
     for key, meaning in RATIOS:
         _add_ratio(found, key, meaning, labels, cell[key])
     found.add("restarts", "Task restarts inside the runs that count.", labels, cell["restarts"])
+    if "gpu" in cell:
+        _add_gpu(found, cell["gpu"], labels)
+
+
+def _add_gpu(found: Exposition, use: Document, labels: Labels) -> None:
+    share = use["utilisation"]
+    meaning = "share of the training in which a worker's GPU computed."
+    for key, name in (("mean", "Mean"), ("minimum", "Smallest"), ("maximum", "Largest")):
+        found.add(f"gpu_utilisation_{key}_ratio", f"{name} {meaning}", labels, share[key])
+    found.add("gpu_utilisation_workers", "Workers that the utilisation is of, each run's own.", labels, share["n"])
+    found.add("gpu_unseen_workers", "Workers whose TensorFlow found no GPU.", labels, use["unseen"])
+    found.add("gpu_power_mean_watts", "Mean power of a worker's GPU.", labels, use["power_watts"])
+    memory = use["memory_used_mib"]
+    in_use = None if memory is None else memory * 2**20
+    found.add("gpu_memory_used_mean_bytes", "Mean memory in use on a worker's GPU.", labels, in_use)
+    for model in use["models"]:
+        found.add("gpu_info", "1 for each model of GPU that workers computed on.", {**labels, "model": model}, 1)
 
 
 def _add_ratio(found: Exposition, name: str, meaning: str, labels: Labels, ratio: Document | None) -> None:

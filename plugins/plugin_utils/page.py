@@ -19,6 +19,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..module_utils.platform_usage import PARTS as PLATFORM_PARTS
+from ..module_utils.platform_usage import PLATFORM
+from ..module_utils.stats import PHASES
 from . import figures
 from .drawing import style
 from .figures import Picture
@@ -27,8 +30,8 @@ from .page_data import believed_law, counted_runs, number, span
 PARTS = Path(__file__).parent / "report_page"
 #: Rows of a table that stand in the page as such; a script makes the others from the page's data.
 FIRST_ROWS = 25
-#: Doubts of one kind that are told one by one, and series whose laws are told.
-MOST_DOUBTS, MOST_SERIES = 8, 12
+#: Doubts of one kind that are told one by one, series whose laws are told, pairs that are told phase by phase.
+MOST_DOUBTS, MOST_SERIES, MOST_PAIRS = 8, 12, 24
 DASH = "-"
 
 METHODS = {"t": "Student's t", "bootstrap": "bootstrap percentiles, expanded for small n"}
@@ -51,6 +54,8 @@ DOUBTS = {
     "phases": "phases do not add up to the wall time",
     "load": "the machine was busy before the run",
     "clock_skew": "clocks of hosts differ",
+    "gpu_unseen": "GPUs were asked for and not found",
+    "gpu_models": "GPUs differ",
     "accuracy": "accuracies differ by more than chance",
 }
 
@@ -135,11 +140,13 @@ def page(document: Mapping[str, Any], drawn: Sequence[Drawn], rules: str) -> str
         families=_families(drawn),
         laws=_laws(document)[:MOST_SERIES],
         more_laws=max(0, len(_laws(document)) - MOST_SERIES),
+        price=_price(document),
         doubts=_doubts(document),
         tables=tables,
         first_rows=FIRST_ROWS,
         words={name.replace("_", " "): value for name, value in document["shared"].items()},
         hosts=_hosts(document),
+        has_gpus=any(host.get("gpu_models") for host in document["environment"]["hosts"]),
         versions={name.replace("_", " "): value for name, value in document["environment"]["versions"].items()},
         methods=_methods(document),
     )
@@ -287,6 +294,40 @@ def _doubts(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def _price(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is told of pairs of pods and processes beside the table of them."""
+    pairs = document["price"][:MOST_PAIRS]
+    usages = [
+        (f"{pair['label']}, {runtime}", usage)
+        for pair in pairs
+        for runtime in ("process", "kubernetes")
+        if (usage := (pair["platform"] or {}).get(runtime))
+    ]
+    parts = [part for part in PLATFORM_PARTS if any(part in usage["cpu_seconds"] for _label, usage in usages)]
+    return {
+        "pairs": pairs,
+        "more": len(document["price"]) - len(pairs),
+        "phases": PHASES,
+        "parts": parts,
+        "platform": [{"label": label, "texts": _usage(usage, parts)} for label, usage in usages],
+    }
+
+
+def _usage(usage: Mapping[str, Any], parts: Sequence[str]) -> list[str]:
+    """Return what the platform and the trainer took in the runs of a cell, a text a column."""
+    share, cpu, memory = usage["share"], usage["cpu_seconds"], usage["memory_bytes"]
+    known = share["interval"]
+    sure = f" ({known['low']:.1%} to {known['high']:.1%})" if known else ""
+    return [
+        str(share["n"]),
+        f"{share['mean']:.1%}{sure}",
+        number(usage["cores"]["mean"], 3),
+        *(number(cpu.get(part)) for part in parts),
+        number(sum(memory.get(part, 0) for part in PLATFORM) / 2**20, 0),
+        number(memory.get("trainer", 0) / 2**20, 0),
+    ]
+
+
 def _hosts(document: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
         {
@@ -295,6 +336,7 @@ def _hosts(document: Mapping[str, Any]) -> list[dict[str, str]]:
             "memory": DASH if host.get("memory_bytes") is None else f"{host['memory_bytes'] / 2**30:.1f} GiB",
             "cpu": host.get("cpu_model") or DASH,
             "kernel": host.get("kernel") or DASH,
+            "gpus": ", ".join(host.get("gpu_models", ())) or DASH,
         }
         for host in document["environment"]["hosts"]
     ]
@@ -378,8 +420,22 @@ def _cell_columns() -> list[Column]:
         Column("test loss", True, _mean("test_loss", 4)),
         Column("start-up s", True, _mean("startup_seconds", 2)),
         Column("wall s", True, _mean("wall_seconds", 2)),
+        *_gpu_columns(),
         Column("notes", False, lambda cell: "; ".join(cell["notes"]) or DASH),
     ]
+
+
+def _gpu_columns() -> list[Column]:
+    """Return what a cell, or a run, tells of GPUs; without any these columns are left out."""
+    return [
+        Column("GPU", False, lambda record: ", ".join(record.get("gpu", {}).get("models", ())) or DASH, shared=True),
+        Column("GPU busy %", True, _busy),
+    ]
+
+
+def _busy(record: Mapping[str, Any]) -> str:
+    share = record.get("gpu", {}).get("utilisation", {})
+    return f"{share['mean'] * 100:.0f} (n = {share['n']})" if share.get("n") else DASH
 
 
 def _run_columns() -> list[Column]:
@@ -393,6 +449,7 @@ def _run_columns() -> list[Column]:
         Column("test accuracy", True, lambda run: number(run["test_accuracy"], 4)),
         Column("start-up s", True, lambda run: number(run["startup_seconds"])),
         Column("wall s", True, lambda run: number(run["wall_seconds"])),
+        *_gpu_columns(),
         Column("restarts", True, lambda run: str(run["restarts"]) if run["restarts"] else DASH, shared=True),
         Column("remarks", False, _remarks, shared=True),
     ]

@@ -38,6 +38,7 @@ EVENTS: Final = frozenset(
         "evaluated",
         "target",
         "exported",
+        "gpu",
         "peer_lost",
         "stopping",
         "failed",

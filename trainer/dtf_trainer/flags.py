@@ -58,6 +58,10 @@ def _positive(text: str) -> float:
     return number if math.isfinite(number) and number > 0 else _refuse()
 
 
+def _not_negative(text: str) -> float:
+    return 0.0 if re.fullmatch(r"0+(\.0*)?", text) else _positive(text)
+
+
 def _choice(*words: str) -> Kind[str]:
     return Kind(f"one of {', '.join(words)}", lambda text: text if text in words else _refuse())
 
@@ -93,6 +97,7 @@ FLAG_OR_NOT: Final = Kind("true or false (1 or 0)", lambda text: _BOOLEAN[text.l
 COUNT: Final = _whole(0)
 POSITIVE_COUNT: Final = _whole(1)
 POSITIVE: Final = Kind("a number above 0", _positive)
+NOT_NEGATIVE: Final = Kind("a number, 0 or more", _not_negative)
 PATH: Final = Kind("a path", lambda text: expand(text) if text else _refuse())
 TEXT: Final = Kind("a text that is not empty", lambda text: text or _refuse())
 HOSTS: Final = Kind("host:port[,host:port…]", _hosts)
@@ -167,6 +172,12 @@ class TaskConfig:
         1, POSITIVE_COUNT, "Steps a worker makes on its own between two exchanges with the parameter servers."
     )
     num_gpus: int = flag(0, COUNT, "GPUs of this machine that its workers share; 0 trains on the CPU.")
+    gpu_interval_seconds: float = flag(
+        2.0,
+        NOT_NEGATIVE,
+        "With --num_gpus, seconds between two looks of nvidia-smi at a worker's GPUs while it trains; 0: one look, "
+        "which tells what they are and not what they do.",
+    )
     log_device_placement: bool = flag(False, FLAG_OR_NOT, "Print the device of every operation.")
 
     log_dir: str | None = flag(None, PATH, "The folder of the TensorBoard summaries; not given, none are written.")

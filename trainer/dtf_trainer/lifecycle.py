@@ -46,6 +46,8 @@ class Progress:
         self.global_step = 0
         self.local_steps = 0
         self.on_stop: Callable[[], None] | None = None
+        self.on_end: Callable[[], None] | None = None
+        """What is still to be said, however the task ends; it must not wait."""
         self.leave_at: float | None = None
         """When, on the monotonic clock, the task is done whatever it still waits for."""
 
@@ -131,6 +133,8 @@ class Task:
     def _end(self, code: int) -> NoReturn:
         used = resource.getrusage(resource.RUSAGE_SELF)
         staying = self.stay is not None and code == exit_codes.DONE
+        if self._progress.on_end is not None:
+            self._guarded(self._progress.on_end)
         if self.stay is not None and staying:
             # Before it is said: whoever hears it may take the machine away.
             self._guarded(self.stay)

@@ -62,6 +62,9 @@ class Session(Protocol):
     def make_callable(self, fetches: Untyped, feed_list: list[Tensor] | None = None) -> Untyped:
         """Return a function of the values of ``feed_list`` that does what ``run`` does, with less work a call."""
 
+    def list_devices(self) -> Untyped:
+        """Return the devices that it may use, each with its ``name`` and ``device_type``."""
+
     def close(self) -> None:
         """Let go of the session; variables stay where they are."""
 

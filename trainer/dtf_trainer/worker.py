@@ -6,6 +6,7 @@ says when the target is reached, evaluates and exports. Any other worker may com
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .datasets import Data
     from .events import EventLog
     from .flags import TaskConfig
+    from .gpu_watch import GpuWatch
     from .lifecycle import Progress
     from .tf_api import Api, Graph, Session
 
@@ -40,6 +42,7 @@ _NOT_A_PEERS_FAULT: Final = (3, 8, 11, 12)
 
 def run(config: TaskConfig, log: EventLog, progress: Progress, imported: Callable[[Api], None]) -> int:
     """Train, and return the exit code."""
+    watch = watch_gpus(config, log, progress) if config.num_gpus else None
     loading = Loading(config)
     # What must not be loaded is refused first: the chief of a run never starts on another's checkpoint.
     found, origin = find_checkpoint(config) if config.is_chief else (None, None)
@@ -53,7 +56,17 @@ def run(config: TaskConfig, log: EventLog, progress: Progress, imported: Callabl
         test_examples=len(data.test_labels),
         sha256=dict(data.sha256),
     )
-    return Worker(api, config, data, log, progress, found, origin).run()
+    return Worker(api, config, data, log, progress, found, origin).run(watch)
+
+
+def watch_gpus(config: TaskConfig, log: EventLog, progress: Progress) -> GpuWatch:
+    """Return a watch over this worker's GPUs that has begun, and that is told of at the task's end."""
+    from .gpu_watch import GpuWatch  # noqa: PLC0415  without a GPU there is nothing to watch
+
+    watch = GpuWatch(config, os.environ)
+    watch.start()
+    progress.on_end = lambda: log.emit("gpu", **watch.report())
+    return watch
 
 
 class Loading:
@@ -149,15 +162,25 @@ class Worker:
             else None
         )
 
-    def run(self) -> int:
-        """Do all of a worker's part. Raises :class:`PeerLost` if another task is lost before the target is reached."""
+    def run(self, watch: GpuWatch | None = None) -> int:
+        """Do all of a worker's part, and tell ``watch``, which looks at its GPUs, when it trains.
+
+        Raises :class:`PeerLost` if another task is lost before the target is reached.
+        """
         try:
             target = self._serve()
             session = self._connect(target)
             status = self._enter(session)
+            if watch is not None:
+                watch.tensorflow_gpus = self._count_gpus(session)
             trained = status.global_step < self._target
             if trained:
-                status = self._train(session, self._pass_barrier(session, self._prepare(session, status)))
+                status = self._pass_barrier(session, self._prepare(session, status))
+                if watch is not None:
+                    watch.begin()
+                status = self._train(session, status)
+                if watch is not None:
+                    watch.end()
             self._say_target(status)
             if self._chief is not None:
                 self._chief.take_home(session, self._stepper if trained else None)
@@ -180,6 +203,12 @@ class Worker:
             worker_steps=list(status.worker_steps),
             carried_steps=status.carried_steps,
         )
+
+    def _count_gpus(self, session: Session) -> int:
+        """Return how many GPUs TensorFlow has found for this worker: without any it computes on the processor."""
+        mine = f"/job:worker/replica:0/task:{self._config.task_index}/"
+        devices = [device for device in session.list_devices() if device.name.startswith(mine)]
+        return sum(device.device_type == "GPU" for device in devices)
 
     def _serve(self) -> str:
         config = self._config

@@ -102,6 +102,15 @@ def test_only_the_formats_that_are_asked_for(repository: Path, results: Path) ->
     assert "value of report_figures must be one or more of: svg, png" in output
 
 
+def test_a_misspelt_word_is_told_and_another_threshold_is_heeded(repository: Path, results: Path) -> None:
+    state, output = play(repository, results, "-e", "nam=sweep")
+    assert state == "not reached"
+    assert "did you mean name?" in output
+    assert not (results / "sweep" / "benchmark.json").exists()
+    play(repository, results, "-e", "report_gain_threshold=0.2", report_page=False)
+    assert json.loads((results / "sweep" / "benchmark.json").read_text())["threshold"] == 0.2
+
+
 def test_without_matplotlib_the_summary_is_there_and_the_error_says_what_to_do(
     repository: Path, results: Path, tmp_path: Path
 ) -> None:

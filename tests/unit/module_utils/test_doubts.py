@@ -13,6 +13,7 @@ from ansible_collections.dtf.cluster.plugins.plugin_utils.doubts import (
     Limits,
     RunFacts,
     accuracy_doubts,
+    gpu_doubts,
     run_doubts,
     series_doubts,
 )
@@ -57,6 +58,7 @@ def test_a_good_run_is_not_doubted() -> None:
         ({"wall_seconds": 9.7}, "phases", 10.0, 9.7),
         ({"load_per_core": {"a": 0.1, "b": 0.9}}, "load", 0.9, 0.3),
         ({"clock_skew_seconds": {"a": -0.5}}, "clock_skew", -0.5, 0.1),
+        ({"without_gpu": 2}, "gpu_unseen", 2, 0),
     ],
 )
 def test_each_guard_of_a_run(changed: dict[str, Any], code: str, seen: float, expected: float) -> None:
@@ -159,3 +161,25 @@ def test_accuracies_without_a_spread_are_compared_by_the_test_set() -> None:
     assert accuracy_doubts(far) == []
     assert accuracy_doubts({"1": [1.0], "2": [1.0]}, 10_000) == []
     assert accuracy_doubts({"1": [0.9, 0.91], "2": []}, 10_000) == []
+
+
+@pytest.mark.parametrize(
+    ("models", "about"),
+    [
+        ({}, []),
+        ({"1": [], "2": []}, []),
+        ({"1": ["T4"], "2": ["T4", "T4"]}, []),
+        # What tells of none is compared with nothing.
+        ({"1": [], "2": ["T4"], "4": ["T4"]}, []),
+        ({"1": ["T4"], "2": ["A100"], "4": ["A100"]}, ["1, 2"]),
+        ({"1": ["T4"], "2": ["A100", "T4"]}, ["2", "1, 2"]),
+        ({"1": ["T4", "A100"], "2": ["A100", "T4"]}, ["1", "2"]),
+        # Parts of one card are of different size.
+        ({"1": ["A100 MIG 3g.20gb"], "2": ["A100 MIG 2g.10gb"]}, ["1, 2"]),
+    ],
+)
+def test_gpus_that_differ_within_a_cell_and_between_cells(models: dict[str, list[str]], about: list[str]) -> None:
+    doubts = gpu_doubts(models)
+    assert [doubt.about for doubt in doubts] == about
+    assert {doubt.code for doubt in doubts} <= {"gpu_models"}
+    assert all(doubt.seen == 2 > doubt.expected for doubt in doubts)

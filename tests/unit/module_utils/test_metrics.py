@@ -18,12 +18,13 @@ from ansible_collections.dtf.cluster.plugins.module_utils.grid import CELL_WORDS
 from ansible_collections.dtf.cluster.plugins.module_utils.stats import PHASES
 from ansible_collections.dtf.cluster.plugins.plugin_utils.benchmark_document import benchmark_document
 from ansible_collections.dtf.cluster.plugins.plugin_utils.metrics import PREFIX, metrics
-from tests.fixtures.synthetic_runs import Document, run_document, sweep_documents, topology, usl
+from tests.fixtures.synthetic_runs import Document, run_document, sweep_documents, topology, usl, with_gpus
 
 ROOT = Path(__file__).resolve().parents[3]
 #: What a name may end with: base units, as Prometheus wants them, and counts of things.
 UNITS = re.compile(
-    r"_(seconds|ratio|steps_per_second|nats|workers|runs|outliers|restarts|doubts|of_kind|certain|timestamp_seconds)$"
+    r"_(seconds|ratio|steps_per_second|nats|watts|bytes|workers|runs|outliers|restarts|doubts|of_kind|certain|info"
+    r"|timestamp_seconds)$"
 )
 
 
@@ -40,13 +41,21 @@ def with_platform(runs: list[Document]) -> list[Document]:
     ]
 
 
+def _with_a_gpu(cell: Document) -> Document:
+    """Return a plan's cell whose workers have a GPU each."""
+    workers = {**cell["topology"]["workers"], "gpus": 1}
+    return {**cell, "topology": {**cell["topology"], "workers": workers}}
+
+
 @pytest.fixture(scope="module")
 def document() -> Document:
-    """A benchmark of processes and pods that has everything a document can have, doubts and failures too."""
+    """A benchmark of processes and pods that has everything a document can have, doubts, failures and GPUs too."""
     words = {"workers": "1,2,4,8", "runtime": "process,kubernetes", "repeats": 4}
     plan, runs = sweep_documents(words, usl(100, 0.2, 0.05), 0.02)
     runs.append(run_document(topology(2), 5, "failed", number=90, repeat=2))
     runs[-2]["training"]["global_step_first"] = 7
+    plan["cells"] = [_with_a_gpu(cell) for cell in plan["cells"]]
+    runs = [with_gpus(run, *[0.5] * run["spec"]["workers"]["replicas"]) for run in runs]
     made = benchmark_document("sweep", with_platform(runs), plan)
     assert made["price"]
     assert made["series"][0]["scaling"]["knee"]["size"]
@@ -90,6 +99,10 @@ def test_it_is_read_back_as_it_was_written(document: Document) -> None:
     (ratio, *_others) = families[PREFIX + "price_training_ratio"].samples
     assert ratio.value == document["price"][0]["training_seconds"]["value"]
     assert families[PREFIX + "price_platform_ratio"].samples[0].value == pytest.approx(0.2, abs=0.01)
+    busy = families[PREFIX + "gpu_utilisation_mean_ratio"].samples
+    assert [sample.value for sample in busy] == [0.5] * len(document["cells"])
+    assert {sample.labels["model"] for sample in families[PREFIX + "gpu_info"].samples} == {"Tesla T4"}
+    assert families[PREFIX + "gpu_memory_used_mean_bytes"].samples[0].value == 2**30
 
 
 def test_names_say_what_prometheus_wants_them_to_say(document: Document) -> None:
@@ -115,6 +128,7 @@ def test_what_was_not_measured_has_no_sample() -> None:
     families = read(text)
     assert PREFIX + "training_mean_seconds" not in families
     assert PREFIX + "speed_up_ratio" not in families
+    assert not [name for name in families if "gpu" in name]
     assert [sample.value for sample in families[PREFIX + "training_runs"].samples] == [0]
     assert "nan" not in text.lower().replace("nanos", "")
     single = read(metrics(benchmark_document("b", [run_document(topology(1))])))
@@ -209,6 +223,7 @@ def test_the_dashboard_shows_every_kind_of_measure() -> None:
         "rate_mean_steps_per_second", "test_accuracy_mean_ratio", "startup_mean_seconds", "phase_mean_seconds",
         "speed_up_ratio", "speed_up_low_ratio", "speed_up_high_ratio", "efficiency_ratio", "restarts", "doubts",
         "knee_workers", "price_training_ratio", "price_startup_seconds", "price_platform_ratio",
+        "gpu_utilisation_mean_ratio",
     } <= asked  # fmt: skip
 
 

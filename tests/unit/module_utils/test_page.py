@@ -8,7 +8,7 @@ import json
 import math
 import re
 from html.parser import HTMLParser
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -112,6 +112,14 @@ def test_one_size_is_no_curve_of_scaling(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize("axes", [{}, {"workers": [1, 2, 4, 8]}, {"ps": [1, 2]}])
 def test_a_map_needs_two_words_that_differ(document: dict[str, Any], axes: dict[str, Any]) -> None:
     assert page_data.heats({**document, "axes": axes}) == []
+
+
+def test_workers_and_nodes_make_a_map_too(tmp_path: Path) -> None:
+    synthetic_benchmark.folder(tmp_path, {"workers": "1,2,4", "nodes": "1,2,3", "repeats": "2"}, LAW, 1)
+    (heat,) = page_data.heats(benchmark_document("b", read_runs(tmp_path)))
+    assert (heat.name, heat.xs, heat.ys) == ("map-nodes", ("1", "2", "4"), ("1", "2", "3"))
+    assert "n = 2" in heat.subtitle
+    assert None not in [value for row in heat.values for value in row]
 
 
 def test_a_square_without_a_run_says_why(document: dict[str, Any]) -> None:
@@ -352,6 +360,25 @@ def test_every_dot_and_bar_tells_something(document: dict[str, Any], files: dict
     assert len(titles) == sum(len(page_data.counted_runs(cell)) for cell in document["cells"]) + len(document["cells"])
 
 
+def test_the_price_is_told_phase_by_phase_and_part_by_part(document: dict[str, Any], files: dict[str, bytes]) -> None:
+    text = files["report.html"].decode()
+    for pair in document["price"]:
+        found = pair["phases"]["train"]
+        both = [f'<td class="number">{page_data.number(found[side])}</td>' for side in ("process", "kubernetes")]
+        assert "".join(both) in text
+        connect = pair["phases"]["connect"]["difference"]
+        assert f"{page_data.number(connect['value'])} ({page_data.span(connect['interval'])})" in text
+        for runtime in ("process", "kubernetes"):
+            usage = pair["platform"][runtime]
+            (row,) = re.findall(f'<th scope="row">{re.escape(pair["label"])}, {runtime}</th>(.*?)</tr>', text)
+            cells = re.findall(r">([^<]*)</td>", row)
+            assert cells[1].startswith(f"{usage['share']['mean']:.1%} (")
+            for part in ("kubelet", "trainer"):
+                assert page_data.number(usage["cpu_seconds"][part]) in cells
+            assert cells[-1] == page_data.number(usage["memory_bytes"]["trainer"] / 2**20, 0)
+    assert "further pairs" not in text
+
+
 def test_pictures_of_an_earlier_report_are_known_and_other_files_are_not(tmp_path: Path) -> None:
     folder = tmp_path / "figures"
     folder.mkdir()
@@ -379,21 +406,65 @@ def test_each_colour_is_one_variable_of_the_page_in_light_and_dark() -> None:
         assert {name for name in named if f"--{name}:" not in rules} == set()
 
 
+def linear(colour: str) -> list[float]:
+    """Return how much light of red, green and blue a colour is."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    return [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+
+
 def luminance(colour: str) -> float:
     """Return the relative luminance of a colour, as WCAG defines it."""
-    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    red, green, blue = linear(colour)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def colours(scheme: int) -> dict[str, str]:
+    """Return the colours of the page by their names, of the light scheme or of the dark one."""
+    css = (Path(drawing.__file__).parent / "report_page" / "page.css").read_text(encoding="utf-8")
+    rules = re.findall(r":root \{(.*?)\}", css, re.DOTALL)[scheme]
+    return {
+        name: value if len(value) == 7 else "#" + "".join(2 * digit for digit in value[1:])
+        for name, value in re.findall(r"--([\w-]+): (#\w+)", rules)
+    }
+
+
+#: What is left of red, green and blue (linear) to who lacks a kind of cones: G. Machado, M. Oliveira and L. Fernandes,
+#: "A Physiologically-based Model for Simulation of Color Vision Deficiency", IEEE TVCG 15 (2009), severity 1.
+SIGHTS = {
+    "all": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "no red": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+    "no green": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.01182, 0.04294, 0.968881)),
+    "no blue": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.3039)),
+}
+
+
+def seen(colour: str, sight: str) -> tuple[float, float, float]:
+    """Return a colour as somebody sees it, in CIELAB, where distances are those of the eye."""
+    red, green, blue = (
+        min(1.0, max(0.0, sum(part * weight for part, weight in zip(linear(colour), row, strict=True))))
+        for row in SIGHTS[sight]
+    )
+    white = (
+        (0.4124 * red + 0.3576 * green + 0.1805 * blue) / 0.9505,
+        0.2126 * red + 0.7152 * green + 0.0722 * blue,
+        (0.0193 * red + 0.1192 * green + 0.9505 * blue) / 1.089,
+    )
+    x, y, z = (part ** (1 / 3) if part > 0.008856 else 7.787 * part + 16 / 116 for part in white)
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+@pytest.mark.parametrize("kind", ["line", "phase"])
+@pytest.mark.parametrize("sight", SIGHTS)
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_colours_can_be_told_apart_by_whoever_looks(scheme: int, sight: str, kind: str) -> None:
+    own = {name: seen(value, sight) for name, value in colours(scheme).items() if name.startswith(kind)}
+    near = {pair: math.dist(own[pair[0]], own[pair[1]]) for pair in combinations(own, 2)}
+    assert {pair: distance for pair, distance in near.items() if distance < 10} == {}
 
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_letters_stand_out_from_their_paper(scheme: int) -> None:
-    css = (Path(drawing.__file__).parent / "report_page" / "page.css").read_text(encoding="utf-8")
-    rules = re.findall(r":root \{(.*?)\}", css, re.DOTALL)[scheme]
-    colour = {
-        name: value if len(value) == 7 else "#" + "".join(2 * digit for digit in value[1:])
-        for name, value in re.findall(r"--([\w-]+): (#\w+)", rules)
-    }
+    colour = colours(scheme)
     for letters in ("ink", "muted", "accent", "warn"):
         for paper in ("paper", "ground"):
             low, high = sorted((luminance(colour[letters]), luminance(colour[paper])))

@@ -315,7 +315,9 @@ def test_a_resumed_run_names_what_it_continued() -> None:
     assert document["training"]["global_step_first"] == 700
 
 
-@pytest.mark.parametrize("name", ["one_ps_two_workers", "worker_restarted", "ps_restarted", "sync", "failed_data"])
+@pytest.mark.parametrize(
+    "name", ["one_ps_two_workers", "worker_restarted", "ps_restarted", "sync", "gpu", "failed_data"]
+)
 def test_golden_events_make_a_valid_document(name: str) -> None:
     text = (ROOT / "tests" / "fixtures" / "events" / f"{name}.jsonl").read_text(encoding="utf-8")
     events = parse(text.splitlines())
@@ -330,6 +332,8 @@ def test_golden_events_make_a_valid_document(name: str) -> None:
     document = made(topology=topology("a", workers=workers), parts=parts, events=events)
     assert sum(document["phases"].values()) == pytest.approx(document["wall_seconds"], rel=0.02)
     steps = [task["local_steps"] for task in document["tasks"] if task["role"] == "worker"]
+    models = [[gpu["model"] for gpu in task.get("gpus", ())] for task in document["tasks"]]
+    assert any(models) is (name == "gpu")
     if name == "failed_data":
         assert (set(steps), document["training"]["seconds"]) == ({None}, None)
     else:

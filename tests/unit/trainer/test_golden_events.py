@@ -261,6 +261,56 @@ SYNC: list[Row] = [
     (11.91, "ps 0", "finished", {"exit_code": 0, "global_step": 0, "local_steps": 0}),
 ]
 
+# Workers with a GPU each: one of two cards, and a share of another host's card, which does not tell how busy it is.
+A100 = {
+    "model": "NVIDIA A100-SXM4-40GB", "uuid": "GPU-21111111-5d80-4d4c-a20b-6cf5b25d7d31", "memory_mib": 40960,
+    "driver": "550.54.15", "used": True, "samples": 3, "seconds": 7.02,
+    "utilisation": {"mean": 0.64, "p95": 0.91, "max": 0.91},
+    "memory_utilisation": {"mean": 0.25, "p95": 0.38, "max": 0.38},
+    "memory_used_mib": {"mean": 1495.667, "max": 1733.0}, "power_watts": 212.41,
+    "temperature_celsius": {"mean": 54.333, "max": 56.0},
+}
+NOT_TOLD = dict.fromkeys(("utilisation", "memory_utilisation", "power_watts", "temperature_celsius"))
+VGPU = {
+    **A100, **NOT_TOLD, "model": "GRID T4-4Q", "uuid": "GPU-55555555-5d80-4d4c-a20b-6cf5b25d7d31", "memory_mib": 4096,
+    "memory_used_mib": {"mean": 640.0, "max": 640.0},
+}
+LOOKED = {"asked": 1, "tensorflow_gpus": 1, "interval_seconds": 2.0, "problem": None}
+GPU: list[Row] = [
+    (0.049, "ps 0", "started", {"pid": 2601, "host": "node1"}),
+    (0.053, "worker 0", "started", {"pid": 2602, "host": "node1"}),
+    (0.118, "worker 1", "started", {"pid": 1588, "host": "node2"}),
+    (4.402, "ps 0", "imported", {"seconds": 4.33, **VERSIONS}),
+    (4.43, "ps 0", "serving", {"address": "192.0.2.11:20060"}),
+    (6.712, "worker 0", "imported", {"seconds": 6.64, **VERSIONS}),
+    (6.713, "worker 0", "data", MNIST),
+    (6.75, "worker 0", "serving", {"address": "192.0.2.11:20061"}),
+    (6.901, "worker 1", "imported", {"seconds": 6.75, **VERSIONS}),
+    (6.902, "worker 1", "data", MNIST),
+    (6.94, "worker 1", "serving", {"address": "192.0.2.12:20062"}),
+    (7.02, "worker 0", "connected", {"generation": 607, "resumed": False, "global_step": 0}),
+    (7.09, "worker 1", "connected", {"generation": 607, "resumed": False, "global_step": 0}),
+    (8.41, "worker 0", "ready", {"global_step": 0}),
+    (8.52, "worker 1", "ready", {"global_step": 0}),
+    (8.531, "worker 0", "released", {"global_step": 0}),
+    (8.535, "worker 1", "released", {"global_step": 0}),
+    (8.54, "worker 0", "first_step", {"global_step": 1}),
+    (8.548, "worker 1", "first_step", {"global_step": 2}),
+    (16.21, "worker 0", "target", {"global_step": 3000, "local_steps": 2105, "worker_steps": [2105, 895]}),
+    (16.214, "worker 1", "target", {"global_step": 3000, "local_steps": 895, "worker_steps": [2105, 895]}),
+    (16.216, "worker 1", "gpu", {**LOOKED, "problem": "nvidia-smi said: WARNING: infoROM is corrupted at gpu "
+                                 "0000:02:00.0", "devices": [VGPU]}),
+    (16.217, "worker 1", "finished", {"exit_code": 0, "global_step": 3000, "local_steps": 895}),
+    (16.42, "worker 0", "evaluated", {"global_step": 3000, "test_accuracy": 0.9531, "test_loss": 0.1602,
+                                      "final": True}),
+    (16.46, "worker 0", "checkpoint", {"global_step": 3000, "reason": "end", **CHECKPOINT}),
+    (16.98, "worker 0", "exported", EXPORT),
+    (16.985, "worker 0", "gpu", {**LOOKED, "devices": [
+        A100, {**A100, **NOT_TOLD, "uuid": "GPU-22222222-5d80-4d4c-a20b-6cf5b25d7d31", "used": False}]}),
+    (16.99, "worker 0", "finished", {"exit_code": 0, "global_step": 3000, "local_steps": 2105}),
+    (17.51, "ps 0", "finished", {"exit_code": 0, "global_step": 0, "local_steps": 0}),
+]
+
 # The data step of a host: nothing was there.
 DATA_STEP: list[Row] = [
     (0.05, "data 0", "started", {**HERE, "pid": 4501}),
@@ -284,6 +334,7 @@ TABLES = {
     "failed_data": FAILED_DATA,
     "no_connection": NO_CONNECTION,
     "sync": SYNC,
+    "gpu": GPU,
     "data_step": DATA_STEP,
 }
 

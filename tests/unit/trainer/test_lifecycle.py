@@ -28,7 +28,7 @@ def ending(body: str) -> tuple[int, list[dict[str, Any]]]:
     """Return the exit code and the events of a task whose work is ``body``."""
     indented = "\n".join(f"    {line}" for line in body.splitlines())
     program = f"{FRAME}def work():\n{indented}\n"
-    program += "Task(EventLog(run_id='r', role='worker', index=0, attempt=0), progress).run(work)\n"
+    program += "log = EventLog(run_id='r', role='worker', index=0, attempt=0)\nTask(log, progress).run(work)\n"
     done = subprocess.run(
         [sys.executable, "-c", program, str(TRAINER)], check=False, capture_output=True, text=True, timeout=60
     )
@@ -50,6 +50,9 @@ def ending(body: str) -> tuple[int, list[dict[str, Any]]]:
         ("progress.on_stop = lambda: print('in order', flush=True)\nsend()", 143, ["stopping", "finished"]),
         ("progress.on_stop = lambda: time.sleep(60)\nsend()", 143, ["stopping", "finished"]),
         ("progress.on_stop = lambda: 1 / 0\nsend()", 143, ["stopping", "finished"]),
+        ("progress.on_end = lambda: log.emit('exported')\nreturn 0", 0, ["exported", "finished"]),
+        ("progress.on_end = lambda: log.emit('exported')\nsend()", 143, ["stopping", "exported", "finished"]),
+        ("progress.on_end = lambda: 1 / 0\nraise PeerLost('ps 1 is gone')", 75, ["peer_lost", "finished"]),
     ],
 )
 def test_every_way_to_end(body: str, code: int, events: list[str]) -> None:

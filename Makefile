@@ -120,7 +120,7 @@ bundle: $(DEV) ## fill build/bundle with a cluster's programs and images, compil
 	$(BIN)/python tools/bundle.py build $(PARTS)
 
 # What the tests put on hosts; a part that is built already costs nothing.
-TEST_PARTS := kubernetes etcd coredns pause cri-tools cni-plugins busybox flannel containerd runc registry python gpu-stand-in kind kind-node
+TEST_PARTS := kubernetes etcd coredns pause cri-tools cni-plugins busybox flannel containerd runc registry python helm gpu-stand-in kind kind-node
 .PHONY: test-bundle
 test-bundle: $(DEV)
 	$(BIN)/python tools/bundle.py build $(TEST_PARTS)

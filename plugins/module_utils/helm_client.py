@@ -260,6 +260,7 @@ _MEANINGS = (
     ("hook", "hook", "look at the hook's pod"),
     ("is forbidden", "forbidden", "let the user of the kubeconfig do this, or use other credentials"),
     ("namespaces", "namespace_missing", "create the namespace, or say create_namespace: true"),
+    ("does not appear to be a gzipped archive", "chart", "give the path of a packed chart or of a chart's folder"),
     ("Chart.yaml", "chart", "give the path of a packed chart or of a chart's folder"),
     ("chart", "chart", "give the path of a packed chart or of a chart's folder"),
     ("path ", "chart", "give the path of a packed chart or of a chart's folder"),

@@ -125,24 +125,46 @@ class Releases:
         chart = self._helm.chart(wanted.chart)
         release = self._helm.release()
         given = _read(self._helm.definitions(wanted.chart), self._helm.namespace)
-        kinds = helm_manifests.defined_cluster_kinds(given.values())
         namespace = self._namespace(wanted)
-        manifest = self._render(wanted, release, given)
-        objects = _rendered(manifest, self._helm.namespace, kinds)
+        definitions = list(self._live(given, FIELD_MANAGER)) if wanted.apply_definitions else []
+        # A template may ask whether it is being installed. What was installed once is first looked at as it was then:
+        # if nothing differs so, nothing has to be done.
+        ways = [False, True] if release and release.revision == 1 else [release is not None]
+        for upgrade in ways:
+            objects, record, images, warnings = self._rest(wanted, release, chart, given, upgrade=upgrade)
+            found = Difference(
+                namespace=namespace,
+                definitions=definitions,
+                objects=objects,
+                record=record,
+                images=images,
+                chart=chart,
+                revision=release.revision if release else 0,
+                warnings=warnings,
+            )
+            if not record and not any(change.action != KEPT for change in objects):
+                break
+        return found
+
+    def _rest(
+        self,
+        wanted: Wanted,
+        release: Release | None,
+        chart: Chart,
+        given: Mapping[Identity, Document],
+        *,
+        upgrade: bool,
+    ) -> tuple[list[Change], list[str], list[str], list[str]]:
+        """Return changes of objects, what else differs, images, and what is odd about the release as it is."""
+        kinds = helm_manifests.defined_cluster_kinds(given.values())
+        rendered = _rendered(self._render(wanted, given, upgrade=upgrade), self._helm.namespace, kinds)
         stored, warnings = self._stored(release, kinds)
-        gone = [c for c in helm_manifests.compare(stored, objects.objects) if c.action in (REMOVED, KEPT)]
-        there = list(self._live({i: self._owned(d) for i, d in objects.objects.items()}, HELM_MANAGER))
+        gone = [c for c in helm_manifests.compare(stored, rendered.objects) if c.action in (REMOVED, KEPT)]
+        there = list(self._live({i: self._owned(d) for i, d in rendered.objects.items()}, HELM_MANAGER))
         self._check_owner([change for change in there if change.identity not in stored])
-        return Difference(
-            namespace=namespace,
-            definitions=list(self._live(given, FIELD_MANAGER)) if wanted.apply_definitions else [],
-            objects=[*there, *gone],
-            record=_record(release, chart, wanted, stored, objects.objects),
-            images=helm_manifests.images([*objects.objects.values(), *(hook.document for hook in objects.hooks)]),
-            chart=chart,
-            revision=release.revision if release else 0,
-            warnings=warnings,
-        )
+        record = _record(release, chart, wanted, stored, rendered.objects)
+        documents = [*rendered.objects.values(), *(hook.document for hook in rendered.hooks)]
+        return [*there, *gone], record, helm_manifests.images(documents), warnings
 
     def away(self, chart: str, *, remove_definitions: bool) -> Difference:
         """Return what has to change for a release to be gone.
@@ -209,10 +231,10 @@ class Releases:
         document = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
         return {Identity("", "Namespace", "", self._helm.namespace): document}
 
-    def _render(self, wanted: Wanted, release: Release | None, given: Mapping[Identity, Document]) -> str:
+    def _render(self, wanted: Wanted, given: Mapping[Identity, Document], *, upgrade: bool) -> str:
         """Render as the cluster would; before the chart's definitions are there, as it will."""
         try:
-            return self._helm.render(wanted.chart, wanted.values, upgrade=release is not None)
+            return self._helm.render(wanted.chart, wanted.values, upgrade=upgrade)
         except UnknownKind as error:
             kinds = {(d["spec"]["group"], d["spec"]["names"]["kind"]) for d in given.values()}
             if not wanted.apply_definitions or not kinds:
@@ -221,7 +243,7 @@ class Releases:
             return self._helm.render(
                 wanted.chart,
                 wanted.values,
-                upgrade=release is not None,
+                upgrade=upgrade,
                 kubernetes=self._cluster.git_version(),
                 api_versions=[*self._cluster.api_versions(), *dict.fromkeys(versions)],
             )

@@ -156,10 +156,10 @@ def chart(tmp_path: Path, controller: Controller) -> Iterator[Chart]:
     controller.kubectl("delete", "crd", f"policies.{made.group}", "--ignore-not-found")
 
 
-def release(controller: Controller, chart: Chart | None, check: bool = False, **more: Any) -> Document:
+def release(controller: Controller, chart: Chart | Path, check: bool = False, **more: Any) -> Document:
     """Run the module."""
-    given = {"chart": str(chart.folder)} if chart else {}
-    arguments = {"name": "small", "namespace": controller.namespace, "helm": str(HELM), **given, **more}
+    path = str(chart.folder if isinstance(chart, Chart) else chart)
+    arguments = {"name": "small", "namespace": controller.namespace, "helm": str(HELM), "chart": path, **more}
     return controller.module("helm_release", check, runtime=None, **arguments)
 
 
@@ -260,25 +260,24 @@ def test_what_somebody_else_did_to_its_objects_is_seen_and_mended(controller: Co
 
 def test_a_chart_of_another_version_brings_its_definitions_first(controller: Controller, chart: Chart) -> None:
     path, digest = chart.packed()
-    given: dict[str, Any] = {"chart": str(path), "chart_sha256": digest}
-    assert release(controller, None, **given)["chart"]["version"] == "1.0.0"
-    assert not release(controller, None, **given)["changed"]
+    assert release(controller, path, chart_sha256=digest)["chart"]["version"] == "1.0.0"
+    assert not release(controller, path, chart_sha256=digest)["changed"]
     chart.write("2.0.0", "word", "more")
     path, digest = chart.packed()
-    told = release(controller, None, check=True, **{**given, "chart_sha256": digest})
+    told = release(controller, path, check=True, chart_sha256=digest)
     crd = f"CustomResourceDefinition/policies.{chart.group}"
     assert actions(told)[crd] == "changed"
     assert "chart small 1.0.0 becomes small 2.0.0" in told["record"]
-    assert release(controller, None, **{**given, "chart_sha256": digest})["changed"]
+    assert release(controller, path, chart_sha256=digest)["changed"]
     live = json.loads(controller.kubectl("get", "crd", f"policies.{chart.group}", "--output=json"))
     schema = live["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     assert set(schema["properties"]["spec"]["properties"]) == {"word", "more"}
-    assert not release(controller, None, **{**given, "chart_sha256": digest})["changed"]
+    assert not release(controller, path, chart_sha256=digest)["changed"]
 
 
 def test_a_file_with_another_digest_is_refused_before_anything_is_done(controller: Controller, chart: Chart) -> None:
     path, _digest = chart.packed()
-    failed = release(controller, None, chart=str(path), chart_sha256="0" * 64, name="Not A Name", timeout_seconds=0)
+    failed = release(controller, path, chart_sha256="0" * 64, name="Not A Name", timeout_seconds=0)
     assert failed["failure"]["code"] == "invalid_input"
     assert [problem["field"] for problem in failed["failure"]["problems"]] == ["name", "timeout_seconds", "chart"]
     assert seen(controller, chart) == {}
@@ -364,7 +363,7 @@ def test_two_that_install_the_same_release_end_with_one(controller: Controller, 
 
 def test_what_is_not_to_be_had_is_told_with_the_next_step(controller: Controller, chart: Chart) -> None:
     assert release(controller, chart, helm="/nowhere/helm")["failure"]["code"] == "helm_missing"
-    nowhere = release(controller, chart, chart=str(NOTHING))
+    nowhere = release(controller, NOTHING)
     assert nowhere["failure"]["code"] == "chart", nowhere
     controller.kubectl("create", "configmap", "settings")
     for check in (True, False):

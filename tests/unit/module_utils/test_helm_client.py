@@ -153,6 +153,7 @@ def test_each_value_that_a_schema_refuses_is_told_by_its_place() -> None:
         ('Error: unable to continue with install: ConfigMap "a" exists: invalid ownership metadata; …', "not_ours"),
         ('Error: configmaps is forbidden: User "u" cannot list resource "configmaps"', "forbidden"),
         ("Error: Chart.yaml file is missing", "chart"),
+        ("Error: file '/x' does not appear to be a gzipped archive; got 'application/octet-stream'", "chart"),
         ('Error: path "/srv/none.tgz" not found', "chart"),
         ("", "helm"),
     ],

@@ -203,6 +203,19 @@ class Verdict:
             "nodes": {node.name: node.as_dict() for node in self.nodes},
         }
 
+    def to_try(self) -> dict[str, list[str]]:
+        """Return resource → nodes, of each node the first that is expected of it and that it offers."""
+        found: dict[str, list[str]] = {}
+        for node in self.nodes:
+            there = sorted(
+                name
+                for name, count in node.allocatable.items()
+                if count > 0 and any(fnmatchcase(name, pattern) for pattern in node.expected)
+            )
+            if there:
+                found.setdefault(there[0], []).append(node.name)
+        return found
+
 
 @dataclass(frozen=True)
 class Log:

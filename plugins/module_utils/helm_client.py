@@ -171,7 +171,8 @@ class Helm:
 
     def sketch(self, chart: str, values: Mapping[str, Any]) -> str:
         """Return what a chart gives with values where no cluster is asked."""
-        return self._helm(["template", self.release_name, chart, "--skip-crds", "--values=-"], json.dumps(values))
+        words = ["template", self.release_name, chart, "--skip-crds", "--values=-", f"--namespace={self.namespace}"]
+        return self._helm(words, json.dumps(values))
 
     def put(self, chart: str, values: Mapping[str, Any]) -> int:
         """Bring the release to what chart and values say; return its revision. What differs in the cluster is mended.

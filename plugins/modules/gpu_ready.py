@@ -125,6 +125,11 @@ verdict:
             next_step: see nvidia-smi and `journalctl -k | grep Xid` on w1
             hopeless: false
         notes: [1 of 2 nvidia.com/gpu not healthy]
+to_try:
+  description: Resource to the nodes that offer it, of each node the first one that is expected of it.
+  returned: always
+  type: dict
+  sample: {nvidia.com/gpu: [w1, w2]}
 waited:
   description: Seconds until all was there, or until it was given up.
   returned: always
@@ -357,7 +362,8 @@ def main() -> None:
             failure = watch.failure(outcome.elapsed)
     except (ActionFailed, InvalidInput) as error:
         failure = error
-    result = {"verdict": (watch.verdict if watch else nothing(params["policy"])).as_dict(), "waited": waited}
+    verdict = watch.verdict if watch else nothing(params["policy"])
+    result = {"verdict": verdict.as_dict(), "to_try": verdict.to_try(), "waited": waited}
     if failure is not None:
         module.fail_json(msg=str(failure), failure=failure.as_failure(), **result)
     module.exit_json(changed=False, **result)

@@ -23,6 +23,10 @@ options:
     description: Values over the chart's own, for RV(images). What the chart's schema refuses is told.
     type: dict
     default: {}
+  namespace:
+    description: Namespace to sketch it for; some charts refuse C(default).
+    type: str
+    default: charts
   helm:
     description: The program C(helm), version 4, by name or path.
     type: path
@@ -87,6 +91,7 @@ def main() -> None:
         argument_spec={
             "chart": {"type": "path", "required": True},
             "values": {"type": "dict", "default": {}},
+            "namespace": {"type": "str", "default": "charts"},
             "helm": {"type": "path", "default": "helm"},
         },
         supports_check_mode=True,
@@ -94,10 +99,10 @@ def main() -> None:
     chart = module.params["chart"]
     try:
         manifest_yaml.check()
-        helm = Helm(program=module.params["helm"], release_name="none", namespace="none")
+        helm = Helm(program=module.params["helm"], release_name="sketch", namespace=module.params["namespace"])
         found, values = helm.chart(chart), helm.defaults(chart)
         documents, wrong = manifest_yaml.documents(helm.sketch(chart, module.params["values"]))
-        read = helm_manifests.read(documents, "none")
+        read = helm_manifests.read(documents, module.params["namespace"])
         if wrong or read.problems:
             raise InvalidInput("what the chart gives", [*wrong, *read.problems])
         images = helm_manifests.images([*read.objects.values(), *(hook.document for hook in read.hooks)])

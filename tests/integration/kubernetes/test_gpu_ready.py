@@ -244,7 +244,7 @@ def test_a_program_that_fails_is_told_with_its_node_and_what_it_said(
     told = smoke(controller, nodes[:1], busybox, script, fail=False)
     assert "failed" not in told
     assert (told["verdict"]["ok"], codes(told)) == (False, {nodes[0]: "exit_code"})
-    assert "it has fallen off the bus" in told["warnings"][0]
+    assert "it has fallen off the bus" in str(told["warnings"])
     assert pods(controller) == []
 
 
@@ -330,7 +330,7 @@ def test_check_mode_asks_the_api_server_and_stores_nothing(
     unknown = smoke(controller, nodes, busybox, NVIDIA_SMI, check=True, runtime_class="no-such-class")
     assert "failed" not in unknown
     assert set(codes(unknown).values()) == {"admission"}
-    assert "no-such-class" in unknown["warnings"][0]
+    assert "no-such-class" in str(unknown["warnings"])
     metadata = {"name": "none", "namespace": controller.namespace}
     quota = {
         "apiVersion": "v1",
@@ -347,7 +347,7 @@ def test_check_mode_asks_the_api_server_and_stores_nothing(
     until("the quota is counted", counted)
     told = smoke(controller, nodes, busybox, NVIDIA_SMI, check=True)
     assert set(codes(told).values()) == {"quota"}
-    assert "exceeded quota: none" in told["warnings"][0]
+    assert "exceeded quota: none" in str(told["warnings"])
     refused = smoke(controller, nodes, busybox, NVIDIA_SMI)
     assert refused["failure"]["code"] == "smoke"
     assert codes(refused) == codes(told)

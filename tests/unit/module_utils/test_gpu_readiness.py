@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from ansible_collections.dtf.cluster.plugins.module_utils.errors import ActionFailed
 from ansible_collections.dtf.cluster.plugins.module_utils.gpu_readiness import (
     SEARCH_SECONDS,
+    NodeVerdict,
+    Policy,
     Seen,
     Verdict,
     Wanted,
@@ -712,3 +714,14 @@ def arguments(**given: Any) -> dict[str, Any]:
 )  # fmt: skip
 def test_all_that_is_wrong_is_told_at_once(given: dict[str, Any], fields: list[str]) -> None:
     assert [problem.field for problem in problems(arguments(**given))] == fields
+
+
+def test_of_each_node_the_first_thing_that_is_expected_and_there_is_tried() -> None:
+    nodes = (
+        NodeVerdict("w1", True, {GPU: 2}, {}, {GPU: 2, MIG: 1, "cpu": 4}),
+        NodeVerdict("w2", True, {"nvidia.com/mig-*": 1}, {}, {GPU: 1, MIG: 7, "nvidia.com/mig-2g.10gb": 1}),
+        NodeVerdict("w3", False, {GPU: 1}, {}, {GPU: 0}),
+        NodeVerdict("w4", True, {GPU: 1}, {}, {GPU: 1}),
+    )
+    verdict = Verdict(False, Policy("", "", "", ""), nodes)
+    assert verdict.to_try() == {GPU: ["w1", "w4"], MIG: ["w2"]}

@@ -18,7 +18,7 @@ author:
 positional: defaults, app_version
 options:
   _input:
-    description: Values over the chart's own, as P(dtf.cluster.gpu_operator_plan#filter) returns them.
+    description: Values over the chart's own, as the filter P(dtf.cluster.gpu_operator_plan#filter) returns them.
     type: dict
     required: true
   defaults:
@@ -36,8 +36,8 @@ options:
     default: []
   rendered:
     description:
-      - Images of workloads, such as those that the chart itself has, by their name in the site's registry or by the one
-        that they have where they come from.
+      - Images that the chart's own workloads name, by their name in the site's registry or by the one that they have
+        where they come from.
     type: list
     elements: str
     default: []

@@ -17,7 +17,7 @@ author:
 positional: before
 options:
   _input:
-    description: Images as P(dtf.cluster.gpu_operator_images#filter) returns them.
+    description: Images as the filter P(dtf.cluster.gpu_operator_images#filter) returns them.
     type: list
     elements: dict
     required: true
@@ -37,7 +37,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The lock.
+  description: The lock, as YAML.
   type: str
 """
 

@@ -50,11 +50,11 @@ RETURN = r"""
 _value:
   description:
     - C({chart_values, labels, told, problems, message, expected, driver_hosts}).
-    - C(labels) is node to label to value, or to null for a label that has to go. They are set before the chart is.
+    - C(labels) is node to label to value, or to null for a label that has to go. They come before the chart.
     - C(told) has a sentence for each node. C(problems) has C({field, value, accepted}), and C(message) has all of them
       as one text, empty where there is none.
     - C(expected) is node to C({offers, resources}), resource to the least count; a name may end with C(*).
-    - C(driver_hosts) is what P(dtf.cluster.gpu_operator_images#filter) takes as its C(hosts).
+    - C(driver_hosts) is what the filter P(dtf.cluster.gpu_operator_images#filter) takes as its C(hosts).
   type: dict
 """
 

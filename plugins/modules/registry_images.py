@@ -11,8 +11,8 @@ module: registry_images
 short_description: Bring images of the bundle to a registry
 version_added: 0.1.0
 description:
-  - Pushes images of the bundle under names of a registry, layer by layer and only what it lacks. A manifest is sent
-    byte for byte, so that an image has the digest that it has upstream.
+  - Pushes images of the bundle to a registry, layer by layer and only what it lacks. A manifest is sent byte for byte,
+    so that the image has the digest that it has upstream for the bundle's architecture.
   - Needs no container engine.
 author:
   - The dtf.cluster team (@dtf-cluster)

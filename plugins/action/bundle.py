@@ -170,6 +170,9 @@ class ActionModule(ActionBase):
         chosen = lock.chosen(options["require"], only_required=options["only_required"])
         lacking = [entry for entry in chosen if not is_there(entry, by_path, measured)]
         unpinned = [entry for entry in lacking if not entry.digest]
+        if unpinned and options["pin_unknown"] and not options["lock"]:
+            accepted = "a file of your own to write the learnt digests to; the collection's own lock is never changed"
+            raise InvalidInput("the bundle", [Problem("lock", options["lock"], accepted)])
         if unpinned and not options["pin_unknown"]:
             names = [entry.name for entry in unpinned]
             raise ActionFailed("digest_unknown", refusal(unpinned, options["lock"] or ""), artifacts=names)
@@ -225,9 +228,6 @@ def _read(options: Mapping[str, Any]) -> tuple[dict[str, Any], Mirrors]:
     ]
     if options["ca"] and not Path(options["ca"]).is_file():
         problems.append(Problem("ca", options["ca"], "a file with certificates in PEM"))
-    if options["pin_unknown"] and not options["lock"]:
-        accepted = "a file of your own to write the learnt digests to; the collection's own lock is never changed"
-        problems.append(Problem("lock", options["lock"], accepted))
     mirrors = Mirrors({})
     try:
         mirrors = Mirrors.from_params(options["mirrors"])

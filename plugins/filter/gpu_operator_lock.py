@@ -56,7 +56,9 @@ def gpu_operator_lock(images: Iterable[Mapping[str, str]], before: str = "") -> 
     """Return the lock's text."""
     try:
         known = yaml.safe_load(before) or {}
-        return _HEAD + yaml.safe_dump(lock([str(image["source"]) for image in images], known), sort_keys=False)
+        wanted = lock([str(image["source"]) for image in images], known)
+        # One that says the same stays as it is written, by whomever.
+        return before if known == wanted else _HEAD + yaml.safe_dump(wanted, sort_keys=False)
     except (InvalidInput, yaml.YAMLError) as error:
         raise AnsibleFilterError(str(error)) from error
 

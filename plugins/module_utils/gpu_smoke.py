@@ -22,6 +22,7 @@ from .kube_causes import BRIEF, LONG, SHORT
 from .kube_labels import LABEL_MANAGED_BY, LABEL_NAME, LABEL_RUN_ID, MANAGER
 from .pod_trouble import Trouble, short
 from .pod_view import seconds
+from .quantities import parse
 
 Object = Mapping[str, Any]
 
@@ -252,6 +253,34 @@ def left_behind(pods: Iterable[Object], now: float) -> list[str]:
         if made is not None and given is not None and now - made > float(given) + LEFT_BEHIND_SECONDS:
             found.append(str(pod["metadata"]["name"]))
     return found
+
+
+def busy(node: Object, pods: Iterable[Object], resource: str) -> list[str]:
+    """Return the pods that have all of a node's devices between them; none of them while one is left.
+
+    Args:
+        node: the node, as the API has it.
+        pods: of all namespaces.
+        resource: of which the devices are.
+    """
+    name, there = node["metadata"]["name"], int(parse(node["status"]["allocatable"].get(resource, 0)))
+    users, taken = [], 0
+    for pod in pods:
+        if pod["spec"].get("nodeName") != name or has_ended(pod):
+            continue
+        asked = sum(
+            int(parse((container.get("resources") or {}).get("limits", {}).get(resource, 0)))
+            for container in pod["spec"]["containers"]
+        )
+        if asked:
+            users.append("{namespace}/{name}".format(**pod["metadata"]))
+            taken += asked
+    return users if users and taken >= there else []
+
+
+def in_use(resource: str, users: Sequence[str]) -> Outcome:
+    """Return how it is on a node whose devices others have: nothing was run, and nothing is wrong."""
+    return Outcome(True, "busy", f"not tried: every {resource} is in use by {', '.join(users)}")
 
 
 def has_ended(pod: Object) -> bool:

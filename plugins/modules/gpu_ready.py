@@ -47,16 +47,6 @@ options:
     type: float
     default: 5
     aliases: [poll]
-  kubeconfig:
-    description:
-      - Path of a kubeconfig; the client's own choice unless given.
-      - Can also be given with the environment variable E(K8S_AUTH_KUBECONFIG).
-    type: path
-  context:
-    description:
-      - Name of a context in the kubeconfig; its current one unless given.
-      - Can also be given with the environment variable E(K8S_AUTH_CONTEXT).
-    type: str
   progress:
     description: How progress is shown. V(auto) refreshes one line on a terminal, else a line comes every few seconds.
     type: str
@@ -72,8 +62,8 @@ attributes:
   diff_mode:
     description: Nothing changes.
     support: none
-requirements:
-  - The Python library C(kubernetes) on the host the module runs on
+extends_documentation_fragment:
+  - dtf.cluster.kubernetes
 seealso:
   - module: dtf.cluster.helm_release
   - module: dtf.cluster.gpu_smoke
@@ -147,8 +137,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, env_fallback
+from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.arguments_kubernetes import CONNECTION_ARGS, connection
 from ..module_utils.errors import ActionFailed, InvalidInput, Problem
 from ..module_utils.gpu_readiness import (
     Policy,
@@ -335,8 +326,7 @@ def main() -> None:
             "timeout_seconds": {"type": "float", "default": 900},
             "grace_seconds": {"type": "float", "default": 60},
             "poll_seconds": {"type": "float", "default": 5, "aliases": ["poll"]},
-            "kubeconfig": {"type": "path", "fallback": (env_fallback, ["K8S_AUTH_KUBECONFIG"])},
-            "context": {"type": "str", "fallback": (env_fallback, ["K8S_AUTH_CONTEXT"])},
+            **CONNECTION_ARGS,
             "progress": {"type": "str", "default": "auto", "choices": ["auto", "lines", "none"]},
             "progress_path": {"type": "path"},
         },
@@ -352,7 +342,7 @@ def main() -> None:
             raise InvalidInput("gpu_ready", wrong)
         stages, clock = Stages(told_in(params["progress_path"])), Clock()
         stages.begin("Waiting")
-        cluster = Cluster({"kubeconfig": params["kubeconfig"], "context": params["context"]})
+        cluster = Cluster(connection(params))
         watch = Watch(cluster, wanted_of(params), params["grace_seconds"], stages, clock)
         timeout = 0.0 if module.check_mode else params["timeout_seconds"]
         outcome = wait(watch.over, bool, interval=params["poll_seconds"], timeout=timeout, clock=clock)

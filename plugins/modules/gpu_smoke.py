@@ -67,20 +67,17 @@ options:
     description: Seconds that the pods may take.
     type: float
     default: 300
+  when_busy:
+    description:
+      - What is made of a node whose devices others have, such as a training. V(skip) has it well, with the code C(busy)
+        and the names of the pods.
+    type: str
+    default: fail
+    choices: [fail, skip]
   fail:
     description: Whether a node that fails fails the module. Else it is only told.
     type: bool
     default: true
-  kubeconfig:
-    description:
-      - Path of a kubeconfig; the client's own choice unless given.
-      - Can also be given with the environment variable E(K8S_AUTH_KUBECONFIG).
-    type: path
-  context:
-    description:
-      - Name of a context in the kubeconfig; its current one unless given.
-      - Can also be given with the environment variable E(K8S_AUTH_CONTEXT).
-    type: str
 attributes:
   check_mode:
     description:
@@ -90,8 +87,8 @@ attributes:
   diff_mode:
     description: Nothing is left changed.
     support: none
-requirements:
-  - The Python library C(kubernetes) on the host the module runs on
+extends_documentation_fragment:
+  - dtf.cluster.kubernetes
 seealso:
   - module: dtf.cluster.gpu_ready
 """
@@ -150,8 +147,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, env_fallback
+from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.arguments_kubernetes import CONNECTION_ARGS, connection
 from ..module_utils.errors import ActionFailed, InvalidInput, Problem
 from ..module_utils.gpu_smoke import (
     APP,
@@ -160,9 +158,11 @@ from ..module_utils.gpu_smoke import (
     NVIDIA_SMI,
     Outcome,
     Smoke,
+    busy,
     ended,
     failed,
     has_ended,
+    in_use,
     left_behind,
     manifest,
     out_of_time,
@@ -227,6 +227,7 @@ class Run:
         smoke: what is run.
         nodes: where; each gets an outcome.
         warn: is told what has to be mended by hand.
+        skip_busy: whether a node whose devices others have is left alone.
         clock: time.
     """
 
@@ -236,11 +237,14 @@ class Run:
         smoke: Smoke,
         nodes: Sequence[str],
         warn: Callable[[str], None],
+        *,
+        skip_busy: bool = False,
         clock: Clock | None = None,
     ) -> None:
         self._cluster = cluster
         self._smoke = smoke
         self._warn = warn
+        self._skip_busy = skip_busy
         self._clock = clock or Clock()
         self._numbers = {node: number for number, node in enumerate(nodes, start=1)}
         self._patience = {node: Patience() for node in nodes}
@@ -293,11 +297,16 @@ class Run:
         return self._clock.monotonic() - self._made[node]
 
     def _missing(self) -> None:
-        known = {node["metadata"]["name"] for node in self._cluster.list("Node").items}
+        known = {node["metadata"]["name"]: node for node in self._cluster.list("Node").items}
+        pods = self._cluster.list("Pod").items if self._skip_busy else []
         for node in self._numbers:
             if node not in known:
                 text = f"the cluster has no node {node}: see kubectl get nodes"
                 self.outcomes[node] = Outcome(False, "node_missing", text)
+                continue
+            users = busy(known[node], pods, self._smoke.resource) if self._skip_busy else []
+            if users:
+                self.outcomes[node] = in_use(self._smoke.resource, users)
 
     def _make(self, node: str, *, dry_run: bool = False) -> bool:
         """Make a node's pod; return whether it was taken."""
@@ -397,9 +406,9 @@ def main() -> None:
             "pull_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "tolerations": {"type": "list", "elements": "dict", "default": []},
             "timeout_seconds": {"type": "float", "default": 300},
+            "when_busy": {"type": "str", "default": "fail", "choices": ["fail", "skip"]},
             "fail": {"type": "bool", "default": True},
-            "kubeconfig": {"type": "path", "fallback": (env_fallback, ["K8S_AUTH_KUBECONFIG"])},
-            "context": {"type": "str", "fallback": (env_fallback, ["K8S_AUTH_CONTEXT"])},
+            **CONNECTION_ARGS,
         },
         supports_check_mode=True,
     )
@@ -424,8 +433,8 @@ def main() -> None:
             tolerations=tuple(params["tolerations"]),
             seconds=params["timeout_seconds"],
         )
-        cluster = Cluster({"kubeconfig": params["kubeconfig"], "context": params["context"]})
-        run = Run(cluster, smoke, params["nodes"], module.warn)
+        cluster = Cluster(connection(params))
+        run = Run(cluster, smoke, params["nodes"], module.warn, skip_busy=params["when_busy"] == "skip")
         outcomes = run.outcomes
         if module.check_mode:
             run.tried()

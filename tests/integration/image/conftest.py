@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,16 +89,23 @@ def builder(request: pytest.FixtureRequest, docker: str) -> str:
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[str]:
     """A registry of the bundle's on this machine, without TLS."""
+    with serving(tmp_path / "registry") as host:
+        yield host
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """Run a registry that keeps what it has in a folder; give its name."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{probe.getsockname()[1]}"
-    settings = {"version": 0.1, "storage": {"filesystem": {"rootdirectory": str(tmp_path / "registry")}}}
-    path = tmp_path / "registry.yml"
+    settings = {"version": 0.1, "storage": {"filesystem": {"rootdirectory": str(folder)}}}
+    path, said = folder.with_suffix(".yml"), folder.with_suffix(".log")
     path.write_text(json.dumps({**settings, "http": {"addr": host}}), encoding="utf-8")
     command = [str(BUNDLE / "bin" / "registry"), "serve", str(path)]
-    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    with said.open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
-            wait_for(host, process, tmp_path / "log")
+            wait_for(host, process, said)
             yield host
         finally:
             process.terminate()

@@ -19,6 +19,7 @@ from ansible_collections.dtf.cluster.plugins.module_utils.gpu_smoke import (
     UNSCHEDULABLE_SECONDS,
     Outcome,
     Smoke,
+    busy,
     devices,
     ended,
     failed,
@@ -333,7 +334,7 @@ def run(cluster: FakeCluster, smoke: Smoke = SMI, nodes: tuple[str, ...] = ("w1"
 
     told: list[str] = []
     clock = Clock(lambda: now[0], sleep)
-    return Run(cluster, smoke, nodes, told.append, clock), told  # type: ignore[arg-type]
+    return Run(cluster, smoke, nodes, told.append, clock=clock), told  # type: ignore[arg-type]
 
 
 def ends(look: int, code: int = 0) -> Callable[[int], Document]:
@@ -504,3 +505,32 @@ def arguments(**given: Any) -> Document:
 )  # fmt: skip
 def test_all_that_is_wrong_is_told_at_once(given: Document, fields: list[str]) -> None:
     assert [problem.field for problem in problems(arguments(**given))] == fields
+
+
+def user(name: str, node: str, gpus: int, phase: str = "Running") -> Document:
+    """Return a pod of somebody else with GPUs."""
+    limits = {"resources": {"limits": {"nvidia.com/gpu": str(gpus)}}} if gpus else {}
+    status = {"phase": phase}
+    return {
+        "metadata": {"namespace": "training", "name": name},
+        "spec": {"nodeName": node, "containers": [{"name": "a", **limits}, {"name": "b"}]},
+        "status": status,
+    }
+
+
+@pytest.mark.parametrize(
+    ("pods", "users"),
+    [
+        ([], []),
+        ([user("one", "w1", 1)], []),
+        ([user("one", "w1", 1), user("two", "w1", 1), user("ps", "w1", 0)], ["training/one", "training/two"]),
+        ([user("both", "w1", 2)], ["training/both"]),
+        ([user("both", "w2", 2)], []),
+        ([user("one", "w1", 1), user("done", "w1", 1, "Succeeded")], []),
+    ],
+)
+def test_a_node_is_busy_when_others_have_all_of_its_devices(pods: list[Document], users: list[str]) -> None:
+    node = {"metadata": {"name": "w1"}, "status": {"allocatable": {"nvidia.com/gpu": "2"}}}
+    assert busy(node, pods, "nvidia.com/gpu") == users
+    # A node that offers nothing is not in use: it has something wrong with it.
+    assert busy({**node, "status": {"allocatable": {}}}, [user("x", "w1", 0)], "nvidia.com/gpu") == []

@@ -34,7 +34,9 @@ def test_its_text_is_one_that_it_learns_from() -> None:
     assert gpu_operator_lock(images, text) == text
     pinned = yaml.safe_load(text)
     pinned["artifacts"][0]["digest"] = DIGEST
-    assert DIGEST in gpu_operator_lock(images, yaml.safe_dump(pinned))
+    other_hand = "# somebody's\n" + yaml.safe_dump(pinned)
+    assert gpu_operator_lock(images, other_hand) == other_hand
+    assert DIGEST in gpu_operator_lock(images[1:], other_hand)
 
 
 def test_names_that_a_bundle_cannot_have_are_told_at_once() -> None:

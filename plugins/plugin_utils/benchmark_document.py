@@ -14,7 +14,8 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ..module_utils.errors import InvalidInput
@@ -49,7 +50,7 @@ class CellRuns:
         words: the cell's words.
         topology: what ran, or would; ``None`` where there is no such topology.
         unfit: why it could not run, if so.
-        runs: its documents, oldest first.
+        runs: its documents, oldest first; all there will be, for what is derived from them is kept.
     """
 
     words: Mapping[str, object]
@@ -57,20 +58,23 @@ class CellRuns:
     unfit: str | None = None
     runs: list[Document] = field(default_factory=list)
 
-    @property
+    @cached_property
     def counted(self) -> list[Document]:
         """The runs that the cell's numbers are of: successful, and no warm-up."""
         return [run for run in self.runs if run["state"] == "succeeded" and repeat_of(run) != 0]
 
-    @property
+    @cached_property
     def blocks(self) -> list[int] | None:
         """The repeat of each counted run; ``None`` where one has none, or two have the same."""
         return blocks_of(self.counted)
 
     def values(self, measure: str) -> list[float]:
         """Return a measure of every counted run that has it."""
-        found = [measured(run)[measure] for run in self.counted]
-        return [value for value in found if value is not None]
+        return [value for value in (found[measure] for found in self._measured) if value is not None]
+
+    @cached_property
+    def _measured(self) -> list[dict[str, float | None]]:
+        return [measured(run) for run in self.counted]
 
 
 def measured(run: Document) -> dict[str, float | None]:
@@ -134,7 +138,7 @@ def benchmark_document(
     labels = [label(cell.words, varying) for cell in cells]
     series = [_series(cells, places, threshold) for places in _series_places(cells)]
     doubts = _doubts(cells, labels, series, bounds)
-    records = [_cell_record(cell, labels[place], doubts) for place, cell in enumerate(cells)]
+    records = _cell_records(cells, labels, doubts)
     for number, (entry, found) in enumerate(series):
         _add_scaling(records, entry["cells"], found, number)
     for record, cell in zip(records, cells):
@@ -223,13 +227,21 @@ def _series_label(words: Mapping[str, object], varying: Sequence[str]) -> str:
     return ", ".join(parts)
 
 
-def _cell_record(cell: CellRuns, name: str, doubts: Sequence[Document]) -> dict[str, Any]:
-    summaries = dict(zip(MEASURES, samples.describe_all([cell.values(measure) for measure in MEASURES])))
-    outliers = {cell.counted[position]["run_id"] for position in summaries["training_seconds"].outliers}
+def _cell_records(cells: Sequence[CellRuns], labels: Sequence[str], doubts: Sequence[Document]) -> list[dict[str, Any]]:
+    """Return what is said of each cell but for its place in a series."""
     codes: dict[str, list[str]] = {}
     for entry in doubts:
         if entry["run_id"] is not None:
             codes.setdefault(entry["run_id"], []).append(entry["code"])
+    # All at once, as in a series; each cell then takes its own, the next so many.
+    summaries = iter(samples.describe_all([cell.values(measure) for cell in cells for measure in MEASURES]))
+    return [_cell_record(cell, name, dict(zip(MEASURES, summaries)), codes) for cell, name in zip(cells, labels)]
+
+
+def _cell_record(
+    cell: CellRuns, name: str, summaries: Mapping[str, samples.Summary], codes: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    outliers = {cell.counted[position]["run_id"] for position in summaries["training_seconds"].outliers}
     failed = given_up(cell.runs)
     return {
         "cell": dict(cell.words),
@@ -350,7 +362,7 @@ def _trained_alike(cells: Sequence[CellRuns]) -> list[list[int]]:
     found: dict[str, list[int]] = {}
     for place, cell in enumerate(cells):
         if cell.topology is not None and cell.counted:
-            found.setdefault(json.dumps(cell.topology.as_dict()["training"], sort_keys=True), []).append(place)
+            found.setdefault(json.dumps(asdict(cell.topology.training), sort_keys=True), []).append(place)
     return list(found.values())
 
 
@@ -494,6 +506,9 @@ def _rounded(value: Any) -> Any:
     """Return a value with its numbers rounded to what is stored."""
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}") if abs(value) < 1 else round(value, DIGITS)
+    # Most of what there is, and dearer to tell by the rest.
+    if value is None or isinstance(value, (str, int)):
+        return value
     if isinstance(value, Mapping):
         return {key: _rounded(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):

@@ -23,8 +23,8 @@ This plugin util is private to the collection.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    #: The block of each value of two samples.
+    Blocks = tuple[Sequence[Hashable], Sequence[Hashable]]
+    Pair = tuple[Sequence[float], Sequence[float], Blocks | None]
 
 #: How often an interval is to hold the truth.
 CONFIDENCE = 0.95
@@ -44,6 +47,8 @@ LEAST_BOOTSTRAP = 8
 RESAMPLES, SEED = 1999, 6
 #: Numbers that one batch of resamples may hold at a time.
 BATCH = 2_000_000
+#: Rows that are resampled at a time: each keeps all its resamples until the end.
+ROWS = 100
 #: Values from which on an outlier can be told from the spread.
 LEAST_OUTLIERS = 4
 #: Level of the test for outliers. It is liberal with small samples: one in thirty without any shows one.
@@ -77,7 +82,7 @@ class Interval:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plain value."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,8 @@ class Summary:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plain value."""
-        return {**asdict(self), "outliers": list(self.outliers)}
+        # Not asdict, which looks into every number: a benchmark has thousands of these.
+        return {**vars(self), "interval": _plain(self.interval), "outliers": list(self.outliers)}
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,7 @@ class Ratio:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plain value."""
-        return asdict(self)
+        return {**vars(self), "interval": _plain(self.interval)}
 
 
 @dataclass(frozen=True)
@@ -152,7 +158,11 @@ class Difference:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plain value."""
-        return asdict(self)
+        return {**vars(self), "interval": _plain(self.interval)}
+
+
+def _plain(interval: Interval | None) -> dict[str, Any] | None:
+    return None if interval is None else interval.as_dict()
 
 
 def describe(values: Sequence[float]) -> Summary:
@@ -167,40 +177,45 @@ def describe(values: Sequence[float]) -> Summary:
 def describe_all(samples: Sequence[Sequence[float]]) -> list[Summary]:
     """Return several samples in numbers, each as :func:`describe` does, in less time than one by one.
 
+    The ends of an interval may differ from those of one by one in their last bit, which no document keeps.
+
     Args:
         samples: each with measurements of one unit, none of them negative; any number of them.
     """
-    lengths = {len(values) for values in samples if len(values) > 1}
-    intervals: dict[int, Interval] = {}
-    for length in lengths:
-        places = [place for place, values in enumerate(samples) if len(values) == length]
-        rows = np.asarray([samples[place] for place in places], dtype=float)
-        intervals.update(zip(places, _mean_intervals(rows)))
-    return [_summary(values, intervals.get(place)) for place, values in enumerate(samples)]
+    found: dict[int, Summary] = {}
+    for places, rows in _alike(samples):
+        found.update(zip(places, _summaries(rows)))
+    return [found[place] for place in range(len(samples))]
 
 
-def _summary(values: Sequence[float], interval: Interval | None) -> Summary:
-    if not values:
-        return Summary(0, None, None, None, None, None, None, ())
-    sample = np.asarray(values, dtype=float)
-    more = len(sample) > 1
-    return Summary(
-        n=len(sample),
-        mean=float(sample.mean()),
-        median=float(np.median(sample)),
-        minimum=float(sample.min()),
-        maximum=float(sample.max()),
-        stdev=float(sample.std(ddof=1)) if more else None,
-        # What is measured here (seconds, rates, shares) cannot be negative; with two values Student's interval may be.
-        interval=interval and Interval(max(0.0, interval.low), interval.high, interval.method),
-        outliers=outliers(values),
+def _alike(samples: Sequence[Sequence[float] | Floats]) -> Iterator[tuple[list[int], Floats]]:
+    """Yield the places of samples of one length, and the samples as rows: many at once cost little more than one."""
+    alike: dict[int, list[int]] = {}
+    for place, values in enumerate(samples):
+        alike.setdefault(len(values), []).append(place)
+    for places in alike.values():
+        yield places, np.asarray([samples[place] for place in places], dtype=float)
+
+
+def _summaries(rows: Floats) -> list[Summary]:
+    count, n = rows.shape
+    if not n:
+        return [Summary(0, None, None, None, None, None, None, ())] * count
+    columns = [found.tolist() for found in (rows.mean(1), np.median(rows, 1), rows.min(1), rows.max(1))]
+    spreads: Sequence[float | None] = rows.std(axis=1, ddof=1).tolist() if n > 1 else [None] * count
+    # What is measured here (seconds, rates, shares) cannot be negative; with two values Student's interval may be.
+    intervals: Sequence[Interval | None] = (
+        [Interval(max(0.0, found.low), found.high, found.method) for found in _mean_intervals(rows)]
+        if n > 1
+        else [None] * count
     )
+    return [Summary(n, *numbers) for numbers in zip(*columns, spreads, intervals, _outliers(rows))]
 
 
 def ratio(
     above: Sequence[float],
     below: Sequence[float],
-    blocks: tuple[Sequence[Hashable], Sequence[Hashable]] | None = None,
+    blocks: Blocks | None = None,
 ) -> Ratio:
     """Return the first sample over the second.
 
@@ -214,17 +229,34 @@ def ratio(
     Raises:
         ValueError: a sample is empty or holds a value that is not positive.
     """
-    if not len(above) or not len(below) or min(*above, *below) <= 0:
+    return ratios([(above, below, blocks)])[0]
+
+
+def ratios(pairs: Sequence[Pair]) -> list[Ratio]:
+    """Return several ratios, each as :func:`ratio` does, in less time than one by one.
+
+    Args:
+        pairs: the arguments of each.
+
+    Raises:
+        ValueError: a sample is empty or holds a value that is not positive.
+    """
+    if any(not len(above) or not len(below) or min(*above, *below) <= 0 for above, below, _blocks in pairs):
         raise ValueError("a ratio is of two samples of positive values")
-    found = _compared(np.log(np.asarray(above, dtype=float)), np.log(np.asarray(below, dtype=float)), blocks)
-    interval = found.interval and found.interval.exponential()
-    return Ratio(math.exp(found.value), interval, found.design, found.n)
+    logs = [
+        (np.log(np.asarray(above, dtype=float)), np.log(np.asarray(below, dtype=float)), blocks)
+        for above, below, blocks in pairs
+    ]
+    return [
+        Ratio(math.exp(found.value), found.interval and found.interval.exponential(), found.design, found.n)
+        for found in _compared(logs)
+    ]
 
 
 def difference(
     above: Sequence[float],
     below: Sequence[float],
-    blocks: tuple[Sequence[Hashable], Sequence[Hashable]] | None = None,
+    blocks: Blocks | None = None,
 ) -> Difference:
     """Return the first sample less the second, for what adds to a time whatever else it is made of.
 
@@ -238,28 +270,45 @@ def difference(
     """
     if not len(above) or not len(below):
         raise ValueError("a difference is of two samples")
-    return _compared(np.asarray(above, dtype=float), np.asarray(below, dtype=float), blocks)
+    return _compared([(np.asarray(above, dtype=float), np.asarray(below, dtype=float), blocks)])[0]
 
 
-def _compared(
-    first: Floats, second: Floats, blocks: tuple[Sequence[Hashable], Sequence[Hashable]] | None
-) -> Difference:
-    """Return the difference of two samples, within their blocks where two or more are shared."""
-    shared = [block for block in blocks[0] if block in set(blocks[1])] if blocks else []
-    if blocks and len(shared) > 1:
-        rows = [list(blocks[0]).index(block) for block in shared], [list(blocks[1]).index(block) for block in shared]
-        pairs = first[rows[0]] - second[rows[1]]
-        return Difference(float(pairs.mean()), _mean_intervals(pairs[None, :])[0], "paired", len(pairs))
-    n = min(len(first), len(second))
-    interval = _difference_interval(first, second) if n > 1 else None
-    return Difference(float(first.mean() - second.mean()), interval, "independent", n)
+def _compared(pairs: Sequence[tuple[Floats, Floats, Blocks | None]]) -> list[Difference]:
+    """Return the difference of each two samples, within their blocks where two or more are shared."""
+    within = [_within_blocks(*pair) for pair in pairs]
+    intervals: dict[int, Interval] = {}
+    for places, rows in _alike(within):
+        if rows.shape[1]:
+            intervals.update(zip(places, _mean_intervals(rows)))
+    found = []
+    for place, (first, second, _blocks) in enumerate(pairs):
+        own, n = within[place], min(len(first), len(second))
+        if len(own):
+            found.append(Difference(float(own.mean()), intervals[place], "paired", len(own)))
+        else:
+            interval = _difference_interval(first, second) if n > 1 else None
+            found.append(Difference(float(first.mean() - second.mean()), interval, "independent", n))
+    return found
+
+
+def _within_blocks(first: Floats, second: Floats, blocks: Blocks | None) -> Floats:
+    """Return the differences within the blocks that both samples have; none where these are fewer than two."""
+    own, other = blocks or ((), ())
+    of_second = {block: place for place, block in enumerate(other)}
+    shared = [(place, of_second[block]) for place, block in enumerate(own) if block in of_second]
+    if len(shared) < 2:
+        return np.empty(0)
+    rows, others = zip(*shared)
+    found: Floats = first[list(rows)] - second[list(others)]
+    return found
 
 
 def _mean_intervals(samples: Floats) -> list[Interval]:
     """Return the interval of each mean, of a row each."""
     n = samples.shape[1]
     if n >= LEAST_BOOTSTRAP:
-        return _bootstrap((samples,), _mean, n, n - 1)
+        parts = [samples[begin : begin + ROWS] for begin in range(0, len(samples), ROWS)]
+        return [interval for part in parts for interval in _bootstrap((part,), _mean, n, n - 1)]
     centres, reaches = samples.mean(axis=1), _quantile(n - 1) * samples.std(axis=1, ddof=1) / math.sqrt(n)
     return [Interval(float(centre - reach), float(centre + reach), "t") for centre, reach in zip(centres, reaches)]
 
@@ -324,23 +373,32 @@ def outliers(values: Sequence[float]) -> tuple[int, ...]:
     Args:
         values: measurements; below :data:`LEAST_OUTLIERS`, or where one is not positive, none is told apart.
     """
-    if len(values) < LEAST_OUTLIERS or min(values) <= 0:
-        return ()
-    rest, positions = np.log(np.asarray(values, dtype=float)), list(range(len(values)))
-    candidates: list[int] = []
-    beyond = 0
-    for bound in _bounds(len(values)):
-        spread = float(rest.std(ddof=1))
+    return _outliers(np.asarray([values], dtype=float))[0]
+
+
+def _outliers(rows: Floats) -> list[tuple[int, ...]]:
+    """Return the positions of outliers of each row, as :func:`outliers` does."""
+    found: list[tuple[int, ...]] = [()] * len(rows)
+    if rows.shape[1] < LEAST_OUTLIERS:
+        return found
+    positive = np.flatnonzero(rows.min(axis=1) > 0)
+    rest = np.log(rows[positive])
+    positions = np.tile(np.arange(rows.shape[1]), (len(rest), 1))
+    lines, beyond, spread_out = np.arange(len(rest)), np.zeros(len(rest), dtype=int), np.ones(len(rest), dtype=bool)
+    candidates = []
+    for count, bound in enumerate(_bounds(rows.shape[1]), 1):
+        spreads = rest.std(axis=1, ddof=1)
         # Values that are equal but for rounding have no outlier.
-        if spread <= 1e-12:
-            break
-        deviations = np.abs(rest - rest.mean()) / spread
-        place = int(deviations.argmax())
-        candidates.append(positions.pop(place))
-        if deviations[place] > bound:
-            beyond = len(candidates)
-        rest = np.delete(rest, place)
-    return tuple(sorted(candidates[:beyond]))
+        spread_out &= spreads > 1e-12
+        deviations = np.abs(rest - rest.mean(axis=1)[:, None]) / np.where(spread_out, spreads, 1.0)[:, None]
+        places = deviations.argmax(axis=1)
+        candidates.append(positions[lines, places])
+        beyond[spread_out & (deviations[lines, places] > bound)] = count
+        left, shape = np.arange(rest.shape[1]) != places[:, None], (len(rest), rest.shape[1] - 1)
+        rest, positions = rest[left].reshape(shape), positions[left].reshape(shape)
+    for line, place in enumerate(positive.tolist()):
+        found[place] = tuple(sorted(int(candidate[line]) for candidate in candidates[: beyond[line]]))
+    return found
 
 
 @lru_cache(maxsize=1000)

@@ -14,12 +14,15 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..module_utils.errors import InvalidInput, Problem
-from .samples import CONFIDENCE, Ratio, Summary, describe_all, ratio
+from .samples import CONFIDENCE, Ratio, Summary, describe_all, ratio, ratios
 from .scaling_laws import Fit, Times, TooLittle, amdahl, means, student_draws, usl
 from .scientific import np, require
+
+if TYPE_CHECKING:
+    from .samples import Pair
 
 #: A step that makes a training less than this much faster is not worth taking.
 GAIN_THRESHOLD = 0.10
@@ -214,28 +217,27 @@ def _blocked(cells: Sequence[Cell]) -> bool:
 
 
 def _steps(cells: Sequence[Cell]) -> tuple[Step, ...]:
-    steps = []
     # All at once: of a thousand cells it is the bootstrap's own beginning and end that takes the time.
     summaries = describe_all([cell.seconds for cell in cells])
-    for place, (cell, seconds) in enumerate(zip(cells, summaries)):
-        speed_up = faster(cells[0], cell) if place else None
-        steps.append(
-            Step(
-                size=cell.size,
-                seconds=seconds,
-                speed_up=speed_up,
-                efficiency=speed_up and speed_up.times(cells[0].size / cell.size),
-                # The second size's next smaller one is the smallest.
-                gain=faster(cells[place - 1], cell) if place > 1 else speed_up,
-            )
-        )
-    return tuple(steps)
+    neighbours = list(zip(cells[1:], cells[2:]))
+    found = ratios([_pair(cells[0], cell) for cell in cells[1:]] + [_pair(*pair) for pair in neighbours])
+    speed_ups: list[Ratio | None] = [None, *found[: len(cells) - 1]]
+    # The second size's next smaller one is the smallest.
+    gains = [*speed_ups[:2], *found[len(cells) - 1 :]]
+    return tuple(
+        Step(cell.size, seconds, speed_up, speed_up and speed_up.times(cells[0].size / cell.size), gain)
+        for cell, seconds, speed_up, gain in zip(cells, summaries, speed_ups, gains)
+    )
 
 
 def faster(slow: Cell, fast: Cell) -> Ratio:
     """Return how many times as fast the second cell is as the first: paired by block where both have blocks."""
+    return ratio(*_pair(slow, fast))
+
+
+def _pair(slow: Cell, fast: Cell) -> Pair:
     blocks = (slow.blocks, fast.blocks) if slow.blocks is not None and fast.blocks is not None else None
-    return ratio(slow.seconds, fast.seconds, blocks)
+    return slow.seconds, fast.seconds, blocks
 
 
 def find_knee(times: Times, fit: Fit | None, threshold: float = GAIN_THRESHOLD) -> Knee | None:

@@ -126,6 +126,23 @@ def test_a_cell_without_repeats_to_pair_makes_its_series_independent() -> None:
     assert document(runs)["cells"][1]["speed_up"]["design"] == "independent"
 
 
+def test_a_bootstrap_is_begun_for_all_cells_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its beginning takes most of its time: a cell more must not begin one more."""
+    begun = []
+
+    def counted(*arguments: Any, **more: Any) -> Any:
+        begun.append(arguments)
+        return bootstrap(*arguments, **more)
+
+    bootstrap = scientific.stats.bootstrap
+    monkeypatch.setattr(scientific.stats, "bootstrap", counted)
+    chance = random.Random(1)
+    for sizes in ((1, 2, 3), (1, 2, 3, 4, 5, 6)):
+        document(series({size: [chance.uniform(9, 10) / size for _repeat in range(8)] for size in sizes}))
+    # The means of the series, its ratios, the records; and the same again.
+    assert len(begun) == 6
+
+
 def test_the_answer_is_what_intervals_support() -> None:
     noise = random.Random(1)
     seconds = {

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 
-from ansible_collections.dtf.cluster.plugins.plugin_utils.samples import LEAST_BOOTSTRAP, describe, outliers, ratio
+from ansible_collections.dtf.cluster.plugins.plugin_utils.samples import (
+    LEAST_BOOTSTRAP,
+    describe,
+    describe_all,
+    outliers,
+    ratio,
+    ratios,
+)
 
 SEEDS = range(300)
 
@@ -100,6 +111,32 @@ def test_the_numbers_of_a_sample() -> None:
     assert found.stdev == pytest.approx(1.825742)
     assert found.as_dict()["interval"]["method"] == "t"
     assert describe([1.0, 2.0, 3.0] * 5).as_dict() == describe([1.0, 2.0, 3.0] * 5).as_dict()
+
+
+def test_many_at_once_are_what_each_is_alone() -> None:
+    lengths = [0, 1, 2, 5, LEAST_BOOTSTRAP, 5, 0, 20, LEAST_BOOTSTRAP, *[12] * 250]
+    many = [samples(seed, n, 0.15)[0] for seed, n in enumerate(lengths)]
+    # One without a spread, one with an outlier, one with a zero, among others of their length.
+    many += [[7.0] * 12, [*([10.0, 10.2, 9.9, 10.1] * 2), 20.0, 10.0, 21.0, 9.8], [0.0, *range(1, 12)]]
+    found = describe_all(many)
+    same(found, [describe(values) for values in many])
+    assert [one.outliers for one in found] == [outliers(values) for values in many]
+    assert found[-2].outliers == (8, 10)
+    pairs = [
+        (*samples(seed, n, 0.15), (range(n), range(n)) if seed % 2 else None) for seed, n in enumerate([3, 9, 9] * 5)
+    ]
+    same(ratios(pairs), [ratio(*pair) for pair in pairs])
+
+
+def same(found: Sequence[Any], expected: Sequence[Any]) -> None:
+    """Compare what was made of many at once with what was made of each: the same but for an interval's last bit."""
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        if other.interval is not None:
+            assert (one.interval.low, one.interval.high) == pytest.approx(
+                (other.interval.low, other.interval.high), rel=1e-13
+            )
+        assert dataclasses.replace(one, interval=other.interval) == other
 
 
 def test_an_outlier_is_shown_and_counts() -> None:

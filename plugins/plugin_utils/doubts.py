@@ -32,7 +32,7 @@ class Limits:
     Attributes:
         phases_share: by what share of the wall time the phases may miss it.
         load_per_core: share of the cores at work just before the run: something else was running.
-        clock_skew_seconds: how far the clock of a host may be from the controller's.
+        clock_skew_seconds: how far the clock of a host may be from the controller's, and from another host's.
         superlinear_run: how many times faster than its workers promise a single run may be; noise needs some room.
         steps_in_flight: steps that each worker may have made that did not enter the global step, or were counted late.
     """
@@ -62,7 +62,8 @@ class RunFacts:
         phases_seconds: length of each phase, by its name.
         wall_seconds: from the run's creation to its end.
         load_per_core: share of the cores at work just before the run, by host.
-        clock_skew_seconds: how far the clock of each host was ahead of the controller's, by host.
+        clock_skew_seconds: how far the clock of each host was at least ahead of the controller's, by host; negative is
+            behind.
         without_gpu: workers that asked for GPUs and whose TensorFlow found none.
     """
 
@@ -152,14 +153,30 @@ def _machine_doubts(run: RunFacts, limits: Limits) -> list[Doubt]:
             busy = f"{load:.0%} of its cores were at work, not below {limits.load_per_core:.0%}"
             message = f"{host} was busy before the run: {busy}"
             found.append(Doubt("load", run.run_id, load, limits.load_per_core, message))
-    for host, skew in run.clock_skew_seconds.items():
-        if skew is not None and abs(skew) > limits.clock_skew_seconds:
-            message = f"the clock of {host} is {skew:+.3f} s off: times of different hosts cannot be compared"
-            found.append(Doubt("clock_skew", run.run_id, skew, limits.clock_skew_seconds, message))
+    found += _clock_doubts(run, limits.clock_skew_seconds)
     if run.without_gpu:
         those = f"{run.without_gpu} of {run.workers} workers" if run.workers > 1 else "the worker"
         message = f"{those} asked for GPUs and TensorFlow found none, so the processor computed"
         found.append(Doubt("gpu_unseen", run.run_id, run.without_gpu, 0, message))
+    return found
+
+
+def _clock_doubts(run: RunFacts, limit: float) -> list[Doubt]:
+    """Return a doubt of each clock that is far from the controller's; where none is, of the two farthest apart."""
+    skews = {host: skew for host, skew in run.clock_skew_seconds.items() if skew is not None}
+    found = []
+    for host, skew in skews.items():
+        if abs(skew) > limit:
+            message = f"the clock of {host} is {skew:+.3f} s off: times of different hosts cannot be compared"
+            found.append(Doubt("clock_skew", run.run_id, skew, limit, message))
+    if found or not skews:
+        return found
+    late, early = min(skews, key=skews.__getitem__), max(skews, key=skews.__getitem__)
+    apart = skews[early] - skews[late]
+    if apart > limit:
+        both = f"the clocks of {early} and {late} are {apart:.3f} s apart"
+        message = f"{both}: times of different hosts cannot be compared"
+        found.append(Doubt("clock_skew", run.run_id, apart, limit, message))
     return found
 
 

@@ -282,9 +282,25 @@ def _clock_of_pods(document: dict[str, Any]) -> None:
     document["clocks"] = {"beside_controller": [clock]}
 
 
+def _clocks_apart(document: dict[str, Any]) -> None:
+    (host,) = document["environment"]["hosts"]
+    others = [{**host, "name": name, "clock_ahead_seconds": ahead} for name, ahead in (("h2", 0.09), ("h3", -0.09))]
+    document["environment"]["hosts"] += others
+
+
+def _clocks_of_pods_apart(document: dict[str, Any]) -> None:
+    clocks = [("w1", 1.09, 1.0), ("w2", -1.09, 1.0), ("w3", 0.0, None), ("w4", None, None)]
+    document["clocks"] = {
+        "beside_controller": [
+            {"name": name, "ahead_seconds": ahead, "uncertainty_seconds": unsure} for name, ahead, unsure in clocks
+        ]
+    }
+
+
 DOUBTS: dict[str, Callable[[dict[str, Any]], None]] = {
     "first_step": _first_step, "target_missed": _missed, "steps": _steps, "restarts": _restarts, "phases": _phases,
-    "load": _load, "clock_skew": _clock, "clock_skew of pods": _clock_of_pods,
+    "load": _load, "clock_skew": _clock, "clock_skew of pods": _clock_of_pods, "clock_skew of two hosts": _clocks_apart,
+    "clock_skew of two nodes": _clocks_of_pods_apart,
 }  # fmt: skip
 
 
@@ -305,7 +321,10 @@ def test_each_guard_sees_what_it_is_for_and_nothing_else(code: str) -> None:
 def test_a_clock_that_may_be_right_is_not_doubted() -> None:
     document_of_pods = run(ONE)
     document_of_pods["clocks"] = {
-        "beside_controller": [{"name": "w1", "ahead_seconds": 0.9, "uncertainty_seconds": 1.0}]
+        "beside_controller": [
+            {"name": "w1", "ahead_seconds": 0.9, "uncertainty_seconds": 1.0},
+            {"name": "w2", "ahead_seconds": -0.9, "uncertainty_seconds": 1.0},
+        ]
     }
     assert document([document_of_pods])["doubts"] == []
 

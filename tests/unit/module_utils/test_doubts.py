@@ -58,6 +58,8 @@ def test_a_good_run_is_not_doubted() -> None:
         ({"wall_seconds": 9.7}, "phases", 10.0, 9.7),
         ({"load_per_core": {"a": 0.1, "b": 0.9}}, "load", 0.9, 0.3),
         ({"clock_skew_seconds": {"a": -0.5}}, "clock_skew", -0.5, 0.1),
+        ({"clock_skew_seconds": {"a": -0.5, "b": 0.09}}, "clock_skew", -0.5, 0.1),
+        ({"clock_skew_seconds": {"a": 0.09, "b": 0.0, "c": None, "d": -0.09}}, "clock_skew", 0.18, 0.1),
         ({"without_gpu": 2}, "gpu_unseen", 2, 0),
     ],
 )
@@ -83,6 +85,13 @@ def test_each_guard_of_a_run(changed: dict[str, Any], code: str, seen: float, ex
 )
 def test_what_no_guard_of_a_run_minds(changed: dict[str, Any]) -> None:
     assert run_doubts(replace(GOOD, **changed)) == []
+
+
+def test_two_clocks_that_are_apart_are_named() -> None:
+    (doubt,) = run_doubts(replace(GOOD, clock_skew_seconds={"a": 0.03, "b": -0.08, "c": 0.06}))
+    assert doubt.message.startswith("the clocks of c and b are 0.140 s apart: ")
+    near = replace(GOOD, clock_skew_seconds={"a": 0.04, "b": -0.05, "c": None})
+    assert run_doubts(near) == run_doubts(replace(GOOD, clock_skew_seconds={"a": None})) == []
 
 
 def test_the_bounds_can_be_moved() -> None:

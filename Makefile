@@ -82,7 +82,7 @@ lint-docs: $(DEV)
 
 .PHONY: unit
 unit: $(DEV) ## unit tests of the collection, the trainer and the house
-	$(PYTEST) tests/unit --junit-xml=$(JUNIT)/unit.xml
+	$(PYTEST) tests/unit --numprocesses=auto --junit-xml=$(JUNIT)/unit.xml
 
 .PHONY: sanity
 sanity: $(DEV) ## ansible-test sanity and antsibull-docs on the built artifact

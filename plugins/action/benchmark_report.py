@@ -20,7 +20,7 @@ from ..plugin_utils.benchmark_tables import cells_csv, runs_csv, table
 ARGUMENTS = {
     "name": {"type": "str", "required": True},
     "results_dir": {"type": "path", "required": True},
-    "gain_threshold": {"type": "float", "default": 0.1},
+    "gain_threshold": {"type": "float"},
 }
 
 

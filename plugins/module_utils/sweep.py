@@ -81,7 +81,14 @@ class Slot:
         return {"number": self.number, "repeat": self.repeat, "cell": self.cell}
 
 
-def plan(name: str, cells: Sequence[Cell], repeats: int, seed: int, warm_up: bool) -> dict[str, object]:
+def plan(
+    name: str,
+    cells: Sequence[Cell],
+    repeats: int,
+    seed: int,
+    warm_up: bool,
+    gain_threshold: float | None = None,
+) -> dict[str, object]:
     """Return the plan of a benchmark.
 
     Args:
@@ -90,6 +97,7 @@ def plan(name: str, cells: Sequence[Cell], repeats: int, seed: int, warm_up: boo
         repeats: successful runs wanted of each.
         seed: of the order.
         warm_up: whether each runtime begins with a run that is not counted.
+        gain_threshold: the least gain that is worth a step, for whoever judges the runs; ``None`` leaves it to them.
     """
     fit = [place for place, cell in enumerate(cells) if cell.unfit is None]
     order = [(0, place) for place in _warm_up_cells(cells, fit)] if warm_up else []
@@ -102,6 +110,7 @@ def plan(name: str, cells: Sequence[Cell], repeats: int, seed: int, warm_up: boo
         "repeats": repeats,
         "warm_up": warm_up,
         "seed": seed,
+        **({} if gain_threshold is None else {"gain_threshold": gain_threshold}),
         "order": "repeat by repeat, the cells of each in a random order of its own",
         "cells": [cell.as_dict() for cell in cells],
         "runs": [Slot(number, repeat, place).as_dict() for number, (repeat, place) in enumerate(order, 1)],

@@ -74,8 +74,9 @@ options:
     default: []
   gain_threshold:
     description:
-      - The least gain that is worth a step, as a share from V(0) to V(1). It changes nothing of the plan.
-      - M(dtf.cluster.benchmark_report) needs it when everything is measured; what is wrong with it is told now.
+      - The least gain that is worth a step, as a share from V(0) to V(1). It changes nothing of the runs.
+      - M(dtf.cluster.benchmark_report) needs it when everything is measured, and finds it in the plan. What is
+        wrong with it is told now.
     type: float
     default: 0.1
 requirements:
@@ -201,7 +202,8 @@ def planned(module: AnsibleModule) -> tuple[dict[str, object], list[str]]:
         raise ActionFailed(
             "nothing_fits", "benchmark {!r}: no cell has a place\n  {}".format(params["name"], "\n  ".join(reasons))
         )
-    return sweep.plan(params["name"], found, request.repeats, params["seed"], params["warm_up"]), base["nodes"]
+    how = {name: params[name] for name in ("seed", "warm_up", "gain_threshold")}
+    return sweep.plan(params["name"], found, request.repeats, **how), base["nodes"]
 
 
 def main() -> None:

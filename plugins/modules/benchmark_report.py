@@ -42,8 +42,9 @@ options:
     description:
       - The least gain of a larger number of workers that is worth it, as a share from V(0) to V(1). V(0.1) is a tenth
         faster.
+      - Unless given it is the one that the benchmark was planned with, and V(0.1) where there is no plan or the plan
+        has none, so that the same files are made whoever asks for them.
     type: float
-    default: 0.1
 requirements:
   - numpy and scipy on the controller
 seealso:

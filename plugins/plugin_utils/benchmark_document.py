@@ -91,12 +91,12 @@ def measured(run: Document) -> dict[str, float | None]:
     }
 
 
-def check_judgement(name: str, gain_threshold: float) -> None:
+def check_judgement(name: str, gain_threshold: float | None) -> None:
     """Return if a benchmark's runs can be judged; what cannot be is told before there are any.
 
     Args:
         name: the benchmark's.
-        gain_threshold: the least gain that is worth a step, as a share.
+        gain_threshold: the least gain that is worth a step, as a share; ``None`` where the plan is to say it.
 
     Raises:
         InvalidInput: the threshold is none.
@@ -104,7 +104,8 @@ def check_judgement(name: str, gain_threshold: float) -> None:
     """
     require()
     reader = Reader()
-    reader.number("gain_threshold", gain_threshold, 0, 1)
+    if gain_threshold is not None:
+        reader.number("gain_threshold", gain_threshold, 0, 1)
     if reader.problems:
         raise InvalidInput(f"benchmark {name!r}", reader.problems)
 
@@ -113,7 +114,7 @@ def benchmark_document(
     name: str,
     runs: Sequence[Document],
     plan: Document | None = None,
-    threshold: float = scaling.GAIN_THRESHOLD,
+    threshold: float | None = None,
     limits: Limits | None = None,
 ) -> dict[str, Any]:
     """Return the document of a benchmark.
@@ -122,15 +123,17 @@ def benchmark_document(
         name: the benchmark's.
         runs: all its run documents, in any order.
         plan: its plan, if there is one; of an earlier version it tells nothing that the runs do not.
-        threshold: the least gain that is worth a step, as a share.
+        threshold: the least gain that is worth a step, as a share; unless given the plan's, or a tenth.
         limits: from where on something is suspicious.
 
     Raises:
         InvalidInput: the threshold is none.
         ActionFailed: SciPy is not there.
     """
-    check_judgement(name, threshold)
     plan = plan if plan and plan["schema"] == PLAN_SCHEMA else None
+    if threshold is None:
+        threshold = (plan or {}).get("gain_threshold", scaling.GAIN_THRESHOLD)
+    check_judgement(name, threshold)
     bounds = limits or Limits()
     cells = gather(runs, plan)
     words = [cell.words for cell in cells]

@@ -107,8 +107,11 @@ def test_a_misspelt_word_is_told_and_another_threshold_is_heeded(repository: Pat
     assert state == "not reached"
     assert "did you mean name?" in output
     assert not (results / "sweep" / "benchmark.json").exists()
-    play(repository, results, "-e", "report_gain_threshold=0.2", report_page=False)
-    assert json.loads((results / "sweep" / "benchmark.json").read_text())["threshold"] == 0.2
+    plan = json.loads((results / "sweep" / "plan.json").read_text())
+    (results / "sweep" / "plan.json").write_text(json.dumps({**plan, "gain_threshold": 0.3}))
+    for given, threshold in (({}, 0.3), ({"report_gain_threshold": 0.2}, 0.2), ({"report_gain_threshold": 0}, 0)):
+        play(repository, results, report_page=False, **given)
+        assert json.loads((results / "sweep" / "benchmark.json").read_text())["threshold"] == threshold
 
 
 def test_without_matplotlib_the_summary_is_there_and_the_error_says_what_to_do(

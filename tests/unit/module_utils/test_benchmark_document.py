@@ -177,6 +177,15 @@ def test_what_gain_is_worth_a_step_is_the_users() -> None:
     assert document(runs, threshold=0.1)["series"][0]["scaling"]["knee"]["size"] is None
     made = document(runs, threshold=0.2)
     assert (made["threshold"], made["series"][0]["scaling"]["knee"]["size"]) == (0.2, 2)
+    # The plan remembers it for whoever asks for the same document later; one that is given goes before it.
+    plan = sweep.plan("b", [sweep.Cell(cell_of(cell), cell) for cell in (ONE, TWO, FOUR)], 3, 1, False, 0.2)
+    later = benchmark_document("b", runs, plan)
+    assert later == benchmark_document("b", runs, {**plan, "gain_threshold": 0.3}, 0.2)
+    assert (later["threshold"], later["series"][0]["scaling"]["knee"]["size"]) == (0.2, 2)
+    del plan["gain_threshold"]
+    assert benchmark_document("b", runs, plan)["threshold"] == 0.1
+    with pytest.raises(InvalidInput, match="gain_threshold: "):
+        benchmark_document("b", runs, {**plan, "gain_threshold": 2})
 
 
 def test_a_cell_that_failed_twice_in_a_row_is_given_up() -> None:

@@ -79,6 +79,14 @@ def left(plan: dict[str, Any], runs: Sequence[dict[str, Any]], since: float | No
     return Counter((workers[slot.cell], slot.repeat) for slot in sweep.missing(plan, runs, since))
 
 
+def test_what_the_runs_are_judged_with_is_kept_and_changes_no_run() -> None:
+    kept = sweep.plan("b", (ONE, TWO), 2, 1, True, 0.2)
+    jsonschema.validate(kept, SCHEMA, cls=jsonschema.Draft202012Validator)
+    assert kept == {**sweep.plan("b", (ONE, TWO), 2, 1, True), "gain_threshold": 0.2}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**kept, "gain_threshold": 1.5}, SCHEMA, cls=jsonschema.Draft202012Validator)
+
+
 @given(seed=st.integers(0, 2**31), repeats=st.integers(1, 6), counts=st.sets(st.integers(1, 30), min_size=1))
 @settings(max_examples=60, deadline=None)
 def test_each_block_has_every_cell_once(seed: int, repeats: int, counts: set[int]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .errors import ActionFailed
 
@@ -57,21 +58,33 @@ def read_other_runs(directory: Path) -> list[dict[str, object]]:
     return found
 
 
-def note_run(directory: Path, benchmark: Mapping[str, object], known: Sequence[str]) -> None:
-    """Note which run is being made, beside which documents."""
-    write_text(directory / NOTE, json.dumps({"benchmark": dict(benchmark), "known": list(known)}) + "\n")
+def note_run(
+    directory: Path, benchmark: Mapping[str, object], known: Sequence[str], topology: Mapping[str, Any]
+) -> None:
+    """Note which run is being made, beside which documents, and where."""
+    where = {
+        "runtime": topology["runtime"],
+        "hosts": [host["name"] for host in topology["hosts"]],
+        "namespace": topology["kubernetes"]["namespace"] if topology["runtime"] == "kubernetes" else None,
+    }
+    note = {"benchmark": dict(benchmark), "known": list(known), "where": where}
+    write_text(directory / NOTE, json.dumps(note) + "\n")
 
 
-def interrupted_run(directory: Path) -> dict[str, object] | None:
-    """Return which run was being made when a playbook was broken off; ``None`` if the last one has its document."""
+def interrupted_run(directory: Path) -> dict[str, Any] | None:
+    """Return which run was being made when a playbook was broken off; ``None`` if the last one has its document.
+
+    Returns:
+        ``benchmark``, what its document is to say of the benchmark, and ``where``: runtime, the names of the hosts of
+        processes, the namespace of pods; ``None`` in a note of an earlier version.
+    """
     text = read_text(directory / NOTE)
     if text is None:
         return None
     note = json.loads(text)
     if {path.parent.name for path in directory.glob("*/run.json")} - set(note["known"]):
         return None
-    found: dict[str, object] = note["benchmark"]
-    return found
+    return {"benchmark": note["benchmark"], "where": note.get("where")}
 
 
 def read_bytes(path: Path) -> bytes | None:

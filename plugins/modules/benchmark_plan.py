@@ -130,6 +130,11 @@ interrupted:
   returned: always
   type: dict
   sample: {name: sweep, repeat: 1, number: 3, seed: 1}
+interrupted_on:
+  description: Where that run was being made, on which hosts as processes, or in which namespace as pods.
+  returned: always
+  type: dict
+  sample: {runtime: process, hosts: [w1, w2], namespace: null}
 began:
   description: Now, in seconds since the epoch.
   returned: always
@@ -238,11 +243,13 @@ def main() -> None:
     standing = sweep.standing(
         plan, runs, read_other_runs(directory), retry_since=began if module.params["retry"] else None
     )
+    interrupted = interrupted_run(directory) or {"benchmark": None, "where": None}
     module.exit_json(
         changed=changed,
         began=began,
         nodes=nodes,
-        interrupted=interrupted_run(directory),
+        interrupted=interrupted["benchmark"],
+        interrupted_on=interrupted["where"],
         diff={"before": short(before), "after": short(plan)},
         **standing,
     )

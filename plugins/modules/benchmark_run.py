@@ -126,7 +126,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     directory, number = Path(module.params["results_dir"]), module.params["number"]
-    plan = read_plan(directory) or {"runs": []}
+    plan: sweep.Document = read_plan(directory) or {"runs": []}
     if number not in [slot.number for slot in sweep.slots(plan)]:
         message = f"there is no run {number} in the plan of {directory}"
         module.fail_json(msg=message, failure={"code": "no_plan", "message": message})
@@ -138,7 +138,8 @@ def main() -> None:
         if module.params["refused"]:
             record_refusal(module, directory, plan, slot)
         else:
-            note_run(directory, sweep.benchmark_of(plan, slot), [str(run["run_id"]) for run in runs])
+            topology = plan["cells"][slot.cell]["topology"]
+            note_run(directory, sweep.benchmark_of(plan, slot), [str(run["run_id"]) for run in runs], topology)
     module.exit_json(
         changed=changes,
         wanted=turn.wanted,

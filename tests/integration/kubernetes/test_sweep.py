@@ -75,8 +75,8 @@ def test_what_has_no_room_is_told_before_anything_is_made(sweeps: Sweeps) -> Non
     assert "find no room in room-worker: each asks for cpu 0.25, memory 1000Mi" in output
 
 
-def test_a_training_that_outlived_its_playbook_is_recorded_by_the_next(sweeps: Sweeps) -> None:
-    words = {"workers": 1, "steps": 400000, "name": "outlived", "benchmark_warm_up": "false"}
+def kill_while_it_trains(sweeps: Sweeps, **words: object) -> None:
+    """Begin a benchmark and kill the playbook when its first run has made a step: the training goes on."""
     begun = subprocess.Popen(
         sweeps.command(**words),
         cwd=ROOT,
@@ -95,9 +95,36 @@ def test_a_training_that_outlived_its_playbook_is_recorded_by_the_next(sweeps: S
             break
     os.killpg(begun.pid, signal.SIGKILL)
     begun.wait(timeout=60)
-    assert sweeps.runs("outlived") == []
+    assert sweeps.runs(str(words["name"])) == []
+
+
+def test_a_training_that_outlived_its_playbook_is_recorded_by_the_next(sweeps: Sweeps) -> None:
+    kill_while_it_trains(sweeps, workers=1, steps=400000, name="outlived", benchmark_warm_up="false")
     sweeps.play(workers=1, steps=300, name="outlived", benchmark_warm_up="false")
     stopped, finished = sweeps.runs("outlived")
     assert (stopped["state"], stopped["training"]["target_step"]) == ("stopped", 400000)
     assert stopped["benchmark"]["repeat"] == 1
     assert (finished["state"], finished["training"]["target_step"]) == ("succeeded", 300)
+
+
+def test_pods_that_outlived_their_playbook_do_not_train_beside_processes(sweeps: Sweeps) -> None:
+    kill_while_it_trains(sweeps, workers=1, steps=400000, name="pods-first", benchmark_warm_up="false")
+    sweeps.play(workers=1, steps=300, runtime="process", name="pods-first", benchmark_warm_up="false")
+    stopped, finished = sweeps.runs("pods-first")
+    assert (stopped["runtime"], stopped["state"]) == ("kubernetes", "stopped")
+    assert (finished["runtime"], finished["state"]) == ("process", "succeeded")
+    assert stopped["finished"] < finished["created"]
+
+
+def test_processes_that_outlived_their_playbook_do_not_train_beside_pods(sweeps: Sweeps) -> None:
+    """A play that measures pods has none of the hosts of the processes: they are stopped, and recorded when it has."""
+    words = {"workers": 1, "nodes": 1, "name": "processes-first", "benchmark_warm_up": "false"}
+    kill_while_it_trains(sweeps, steps=400000, runtime="process", **words)
+    sweeps.play(steps=300, **words)
+    (finished,) = sweeps.runs("processes-first")
+    assert (finished["runtime"], finished["state"]) == ("kubernetes", "succeeded")
+    sweeps.play(steps=300, runtime="process", **words)
+    stopped, _pods, processes = sweeps.runs("processes-first")
+    assert (stopped["runtime"], stopped["state"]) == ("process", "stopped")
+    assert stopped["finished"] < finished["created"]
+    assert (processes["runtime"], processes["state"]) == ("process", "succeeded")

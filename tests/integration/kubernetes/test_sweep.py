@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.power_cut import power_cut
 from tests.integration.kubernetes.conftest import run
 from tests.integration.kubernetes.plays import ansible_playbook, environment
 
@@ -93,8 +92,7 @@ def kill_while_it_trains(sweeps: Sweeps, **words: object) -> None:
         assert time.monotonic() < deadline, line
         if "steps/s" in line:
             break
-    os.killpg(begun.pid, signal.SIGKILL)
-    begun.wait(timeout=60)
+    power_cut(begun)
     assert sweeps.runs(str(words["name"])) == []
 
 

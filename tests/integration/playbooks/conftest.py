@@ -81,11 +81,11 @@ class Desk:
         )
         return Played(done.returncode, done.stdout)
 
-    def begin(self, playbook: str, **words: object) -> Begun:
+    def begin(self, playbook: str, *arguments: str, **words: object) -> Begun:
         """Start a playbook in a session of its own, as a terminal does."""
         output = (self.home / "begun.txt").open("w", encoding="utf-8")
         process = subprocess.Popen(
-            self.command(playbook, **words),
+            self.command(playbook, *arguments, **words),
             cwd=self.repository,
             env=self._environment(),
             stdin=subprocess.DEVNULL,

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.power_cut import power_cut
+
 from .conftest import Desk
 from .test_site import assert_honest
 
@@ -119,3 +121,24 @@ def test_a_failure_on_one_host_ends_the_run_on_both(two_hosts: Desk) -> None:
     assert (run["state"], run["cause"]["task"]) == ("failed", "worker-1")
     assert run["cause"]["log_tail"] == ["cannot go on"]
     assert not [line for line in two_hosts.processes() if "dtf_trainer" in line]
+
+
+@pytest.mark.namespaces
+def test_a_host_that_a_benchmark_goes_on_without_does_not_train_beside_it(two_hosts: Desk) -> None:
+    two_hosts.root = two_hosts.home / "alpha" / "dtf"
+    # Nothing but the next playbook ends it.
+    two_hosts.variables["benchmark_lifecycle"] = {"lease_seconds": 0}
+    tags = ("--tags", "request,benchmark")
+    words = {"workers": 1, "nodes": 1, "benchmark_warm_up": "false"}
+    begun = two_hosts.begin("benchmark.yml", *tags, steps=100000, profile="thesis", **words)
+    begun.until_trained("benchmark")
+    power_cut(begun.process)
+    assert [line for line in two_hosts.processes() if "dtf_trainer" in line]
+
+    two_hosts.play("benchmark.yml", *tags, "--limit", "beta", steps=200, **words).succeeded()
+    assert two_hosts.processes() == []
+    (run,) = two_hosts.runs("benchmark")
+    assert ({task["host"] for task in run["tasks"]}, run["state"]) == ({"beta"}, "succeeded")  # type: ignore[attr-defined]
+    # What it was is told as soon as a playbook has that host again.
+    two_hosts.play("benchmark.yml", *tags, steps=200, **words).succeeded()
+    assert [run["state"] for run in two_hosts.runs("benchmark")] == ["stopped", "succeeded", "succeeded"]

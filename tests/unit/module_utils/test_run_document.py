@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from ansible_collections.dtf.cluster.plugins.module_utils.events import Event, p
 from ansible_collections.dtf.cluster.plugins.module_utils.run_document import HostPart, rfc3339, run_document
 from ansible_collections.dtf.cluster.plugins.module_utils.spec import Topology
 from ansible_collections.dtf.cluster.plugins.module_utils.status import HostState
+from ansible_collections.dtf.cluster.plugins.plugin_utils.benchmark_document import facts
+from ansible_collections.dtf.cluster.plugins.plugin_utils.doubts import run_doubts
 from tests.unit.module_utils.schema_check import assert_exactly
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -190,6 +193,15 @@ def test_hosts_with_other_monotonic_clocks_meet_by_their_wall_clocks() -> None:
     assert document["phases"]["exit"] == 5
     assert sum(document["phases"].values()) == pytest.approx(43)
     assert [task["phases"]["start"] for task in document["tasks"] if task["role"] == "worker"] == [1, 1]
+
+
+def test_only_a_wall_clock_that_was_set_makes_the_phases_miss_the_wall_time() -> None:
+    parts = [part("a", [record("ps", 0, 1, 39), record("worker", 0, 1, 39), record("worker", 1, 1, 39.5)])]
+    assert run_doubts(facts(made(parts=parts))) == []
+    for step in (2, -2):
+        ahead = replace(parts[0], ended={"wall": 1040.0 + step, "monotonic": 40.0})
+        (doubt,) = run_doubts(facts(made(parts=[ahead])))
+        assert (doubt.code, doubt.seen, doubt.expected) == ("phases", 40, 40 + step)
 
 
 def test_a_wall_clock_that_is_behind_makes_no_phase_negative() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ansible_collections.dtf.cluster.plugins.plugin_utils import samples as samples_module
 from ansible_collections.dtf.cluster.plugins.plugin_utils.samples import (
     LEAST_BOOTSTRAP,
     describe,
@@ -35,6 +36,15 @@ def test_the_interval_of_a_mean_holds_it(n: int) -> None:
     intervals = [describe(samples(seed, n, 0.15)[0]).interval for seed in seeds]
     assert {interval.method for interval in intervals if interval} == {"t" if n < LEAST_BOOTSTRAP else "bootstrap"}
     assert 0.93 <= sum(interval is not None and 10 in interval for interval in intervals) / len(seeds) <= 0.975
+
+
+@pytest.mark.parametrize(("n", "most"), [(3, 0.80), (5, 0.94)])
+def test_a_bootstrap_of_few_values_would_not_hold_it(n: int, most: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their range holds the middle of the law in no more than ``1 - 2 ** (1 - n)`` of all samples."""
+    monkeypatch.setattr(samples_module, "LEAST_BOOTSTRAP", 2)
+    found = [summary.interval for summary in describe_all([samples(seed, n, 0.15)[0] for seed in range(2000)])]
+    assert {interval.method for interval in found if interval} == {"bootstrap"}
+    assert sum(interval is not None and 10 in interval for interval in found) / len(found) < most
 
 
 @pytest.mark.parametrize("design", ["independent", "paired"])

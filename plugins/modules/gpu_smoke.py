@@ -133,7 +133,9 @@ verdict:
         said: NVIDIA A100-SXM4-40GB, GPU-5d1f, 40960, 535.183.01, 0
         seconds: 3.1
 failure:
-  description: What went wrong, for programs; its C(code) is C(smoke) where it is a node that failed.
+  description:
+    - What went wrong, for programs; its C(code) is C(smoke) where it is a node that failed, C(interrupted) where it was
+      told to end.
   returned: failure
   type: dict
   sample: {code: smoke, message: "the GPU's smoke test failed on 1 of 2 nodes", details: {}}
@@ -141,7 +143,6 @@ failure:
 
 import re
 import signal
-import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -416,7 +417,7 @@ def main() -> None:
     outcomes: dict[str, Outcome] = {}
     # Whoever is told to end takes his pods along.
     with suppress(ValueError):
-        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         wrong = problems(params)
         if wrong:
@@ -443,6 +444,9 @@ def main() -> None:
         told = failed(outcomes)
         if told and params["fail"] and not module.check_mode:
             raise ActionFailed("smoke", told)
+    except KeyboardInterrupt:
+        ended_early = ActionFailed("interrupted", "told to end before the pods did; they are gone: run it again")
+        module.fail_json(msg=str(ended_early), failure=ended_early.as_failure(), verdict=verdict(outcomes))
     except (ActionFailed, InvalidInput) as error:
         module.fail_json(msg=str(error), failure=error.as_failure(), verdict=verdict(outcomes))
     if told:

@@ -373,14 +373,16 @@ def test_who_is_told_to_end_takes_the_pods_along(
     arguments.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": given}), encoding="utf-8")
     module = subprocess.Popen(
         [sys.executable, "-m", f"{PACKAGE}.gpu_smoke", str(arguments)],
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT / "collections")},
     )
     try:
         until("the pods are there", lambda: len(pods(controller)) == len(nodes))
         module.terminate()
-        assert module.wait(90) == 143
+        printed, _errors = module.communicate(timeout=90)
+        assert json.loads(printed)["failure"]["code"] == "interrupted"
     finally:
         module.kill()
     assert pods(controller) == []

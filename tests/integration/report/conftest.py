@@ -19,6 +19,9 @@ from selenium.webdriver.chrome.service import Service
 from ansible_collections.dtf.cluster.plugins.module_utils.benchmark_directory import read_plan, read_runs
 from ansible_collections.dtf.cluster.plugins.plugin_utils.benchmark_document import benchmark_document
 from ansible_collections.dtf.cluster.plugins.plugin_utils.report_files import report_files
+from ansible_collections.dtf.cluster.plugins.plugin_utils.thesis_document import thesis_document
+from ansible_collections.dtf.cluster.plugins.plugin_utils.thesis_page import thesis_files
+from tests.fixtures.thesis_runs import measured
 
 #: Program and the Debian package it is of.
 PACKAGES = {"chromium": "chromium", "chromedriver": "chromium-driver"}
@@ -127,3 +130,16 @@ def large_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "repeats": "42",
     }
     return _page(tmp_path_factory.mktemp("results") / "large", words)
+
+
+@pytest.fixture(scope="session")
+def thesis_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The thesis's page of a site that measured three of its experiments; of its readings there is every verdict."""
+    runs = {
+        "kind-workers": measured("kind-workers", lambda x, _nodes: 10 * (1 + 0.2 * abs(x - 4))),
+        "kind-ps": measured("kind-ps", lambda _x, _nodes: 10.0),
+        "google-workers": measured("google-workers", lambda x, _nodes: 60 / x, 6),
+    }
+    path = tmp_path_factory.mktemp("results") / "thesis.html"
+    path.write_bytes(thesis_files(thesis_document("thesis", runs), [])["thesis.html"])
+    return path

@@ -82,6 +82,11 @@ def bring(browser: Browser, element: WebElement) -> None:
     )
 
 
+def unfold(browser: Browser) -> None:
+    """Open everything that is folded."""
+    browser.run("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+
+
 def seconds(texts: list[str]) -> list[float]:
     """Return the numbers of a column, without what was not measured."""
     return [float(re.sub(r"\s", "", text)) for text in texts if text != "-"]
@@ -89,11 +94,15 @@ def seconds(texts: list[str]) -> list[float]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_it_fits_and_can_be_read(browser: Browser, page: Path, width: int, scheme: str) -> None:
-    browser.open(page, width, scheme)
+@pytest.mark.parametrize(("kind", "count"), [("page", 18), ("thesis_page", 3)])
+def test_it_fits_and_can_be_read(
+    browser: Browser, request: pytest.FixtureRequest, kind: str, count: int, width: int, scheme: str
+) -> None:
+    browser.open(request.getfixturevalue(kind), width, scheme)
+    unfold(browser)
     assert browser.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
     pictures = browser.run(PICTURES)
-    assert len({picture["name"] for picture in pictures}) == len(pictures) == 18
+    assert len({picture["name"] for picture in pictures}) == len(pictures) == count
     for picture in pictures:
         assert picture["left"] >= 0, picture
         assert picture["right"] <= width, picture
@@ -103,8 +112,11 @@ def test_it_fits_and_can_be_read(browser: Browser, page: Path, width: int, schem
 
 
 @pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
-def test_it_is_as_light_as_the_reader_likes_it(browser: Browser, page: Path, scheme: str, dark: bool) -> None:
-    browser.open(page, scheme=scheme)
+@pytest.mark.parametrize("kind", ["page", "thesis_page"])
+def test_it_is_as_light_as_the_reader_likes_it(
+    browser: Browser, request: pytest.FixtureRequest, kind: str, scheme: str, dark: bool
+) -> None:
+    browser.open(request.getfixturevalue(kind), scheme=scheme)
     for selector, place in (("body", "backgroundColor"), ("section", "backgroundColor")):
         assert (browser.run(BRIGHTNESS, selector, place) < 0.5) is dark
     for selector, place in (("body", "color"), (".picture svg text", "fill"), ("figcaption", "color")):
@@ -118,6 +130,22 @@ def test_nobody_is_asked_for_anything(browser: Browser, page: Path) -> None:
     browser.run("window.scrollTo(0, document.body.scrollHeight)")
     click_head(browser, "runs", "training s")
     assert [address for address in browser.requests() if not address.startswith("data:")] == [page.as_uri()]
+    assert browser.complaints() == []
+
+
+def test_nobody_is_asked_for_anything_of_the_thesis(browser: Browser, thesis_page: Path) -> None:
+    browser.open(thesis_page)
+    unfold(browser)
+    browser.run("window.scrollTo(0, document.body.scrollHeight)")
+    verdicts = browser.run(
+        "return [...document.querySelectorAll('#readings .verdict')].map((word) => word.textContent)"
+    )
+    assert set(verdicts) == {"agrees", "disagrees", "not shown", "not measured"}
+    dots = browser.driver.find_elements(By.CSS_SELECTOR, "#kind-workers .wide [data-tip]")
+    bring(browser, dots[0])
+    ActionChains(browser.driver).move_to_element_with_offset(dots[0], 1, 1).perform()
+    assert browser.driver.find_element(By.ID, "tip").is_displayed()
+    assert [address for address in browser.requests() if not address.startswith("data:")] == [thesis_page.as_uri()]
     assert browser.complaints() == []
 
 

@@ -7,17 +7,14 @@ import json
 import math
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
-from ansible_collections.dtf.cluster.plugins.module_utils import sweep
 from ansible_collections.dtf.cluster.plugins.module_utils.errors import InvalidInput
-from ansible_collections.dtf.cluster.plugins.module_utils.grid import cell_of, read_words, with_words
-from ansible_collections.dtf.cluster.plugins.module_utils.spec import Topology
 from ansible_collections.dtf.cluster.plugins.plugin_utils.thesis_claims import (
     AGREES,
     CLAIMS,
@@ -33,13 +30,11 @@ from ansible_collections.dtf.cluster.plugins.plugin_utils.thesis_document import
 from ansible_collections.dtf.cluster.plugins.plugin_utils.thesis_experiments import EXPERIMENTS, GRIDS, planned
 from ansible_collections.dtf.cluster.plugins.plugin_utils.thesis_figures import SAID
 from ansible_collections.dtf.cluster.plugins.plugin_utils.thesis_page import thesis_files
-from tests.fixtures.synthetic_runs import BASE, run_document
+from tests.fixtures.thesis_runs import Law, measured
 
 from .schema_check import assert_exactly
 
 ROOT = Path(__file__).resolve().parents[3]
-#: Seconds without noise, given workers or ps and nodes.
-Law = Callable[[int, int], float]
 BY_NAME = {claim.name: claim for claim in CLAIMS}
 GRID = {
     "kind-workers": (range(2, 8), range(1, 6)),
@@ -250,24 +245,6 @@ def test_every_problem_is_told_at_once() -> None:
 
 
 # --- the document ----------------------------------------------------------------------------------------------------
-
-
-def measured(name: str, law: Law, nodes: int = 5, **words: object) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return plan and run documents of an experiment, as the playbook makes them."""
-    entry = planned("full", {"repeats": 3, "steps": 100, **words}, nodes)[name]
-    base = {**BASE, "hosts": [{"name": f"h{at}", "address": f"10.0.0.{at}"} for at in range(1, nodes + 1)]}
-    request, problems = read_words(entry.words, base, sweep=True)
-    assert problems == []
-    cells = [Topology.from_params(with_words(base, cell)) for cell in request.cells]
-    plan = sweep.plan(f"thesis-{name}", [sweep.Cell(cell_of(of), of) for of in cells], request.repeats, 1, True)
-    chance = random.Random(1)
-    runs = []
-    for slot in sweep.slots(plan):
-        of = cells[slot.cell]
-        x = of.workers.replicas if entry.experiment.varied == "workers" else of.ps.replicas
-        seconds = law(x, len(of.hosts)) * math.exp(0.01 * chance.gauss(0, 1))
-        runs.append(run_document(of, seconds, number=slot.number, repeat=slot.repeat))
-    return plan, runs
 
 
 def everything() -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:

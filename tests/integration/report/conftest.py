@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import synthetic_benchmark
+from headless_chromium import chromium, missing
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
 from ansible_collections.dtf.cluster.plugins.module_utils.benchmark_directory import read_plan, read_runs
 from ansible_collections.dtf.cluster.plugins.plugin_utils.benchmark_document import benchmark_document
@@ -23,24 +23,10 @@ from ansible_collections.dtf.cluster.plugins.plugin_utils.thesis_document import
 from ansible_collections.dtf.cluster.plugins.plugin_utils.thesis_page import thesis_files
 from tests.fixtures.thesis_runs import measured
 
-#: Program and the Debian package it is of.
-PACKAGES = {"chromium": "chromium", "chromedriver": "chromium-driver"}
-#: A browser that is alone: no window, no calls home, nothing of the user's own.
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
 
 def _install() -> None:
     """Install the browser where it is missing, as the laboratory does with what it needs."""
-    packages = [package for program, package in PACKAGES.items() if shutil.which(program) is None]
+    packages = missing()
     if not packages:
         return
     if shutil.which("apt-get") is None or os.geteuid() != 0:
@@ -91,12 +77,7 @@ class Browser:
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Chromium without a window, with a profile of its own."""
     _install()
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(shutil.which("chromium"))
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(str(shutil.which("chromedriver"))))
+    driver = chromium(tmp_path_factory.mktemp("profile"))
     try:
         yield Browser(driver)
     finally:

@@ -8,6 +8,8 @@ MAKEFLAGS += --no-print-directory
 
 # Nothing of the caller's environment chooses what runs here.
 export LC_ALL := C.UTF-8
+# Ansible leaves it to the system when its output is written: without a terminal, progress would come at the end.
+export PYTHONUNBUFFERED := 1
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_HOME ?= $(HOME)/.ansible
 unexport ANSIBLE_COLLECTIONS_PATH ANSIBLE_INVENTORY ANSIBLE_STDOUT_CALLBACK MAKELEVEL PYTHONHOME PYTHONPATH VIRTUAL_ENV

@@ -20,17 +20,15 @@ from typing import Any
 from .errors import InvalidInput, Problem
 from .gpu_operator_nodes import Expected, Node, expected, judge, told
 from .gpu_operator_options import MPS, Options, Sharing, read
+from .gpu_stack import CARDS, MIG_CONFIG, OPERANDS, PRESENT
+from .gpu_stack import DEPLOY_DRIVER as DRIVER
 
 #: Feature discovery as the two charts call it, and where it has its image from.
 NFD = {"operator": "node-feature-discovery", "device_plugin": "nfd"}
 NFD_IMAGE = "registry.k8s.io/nfd/node-feature-discovery"
 
-PRESENT = "nvidia.com/gpu.present"
-ON_BUS = "feature.node.kubernetes.io/pci-10de.present"
-OPERANDS = "nvidia.com/gpu.deploy.operands"
-DRIVER = "nvidia.com/gpu.deploy.driver"
+ON_BUS = CARDS[0]
 TOOLKIT = "nvidia.com/gpu.deploy.container-toolkit"
-MIG_CONFIG = "nvidia.com/mig.config"
 PLUGIN_CONFIG = "nvidia.com/device-plugin.config"
 MPS_CAPABLE = "nvidia.com/mps.capable"
 #: All that a plan sets, for who takes it back.

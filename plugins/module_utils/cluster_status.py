@@ -8,12 +8,15 @@ This module util is private to the collection and imports the standard library o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 #: Reasons a container waits for that waiting does not cure.
 HOPELESS = frozenset({"ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError"})
+#: What a kubelet or its runtime says with such a reason while it has only begun, or is busy: it comes right by itself.
+BUSY_NODE = re.compile(r"deadline exceeded|timed out|name .* is reserved|not yet been read", re.IGNORECASE)
 #: So many restarts in a row are no start-up race any more.
 MANY_RESTARTS = 5
 
@@ -83,8 +86,9 @@ def pod_cause(pod: Mapping[str, Any]) -> tuple[str, bool] | None:
             restarts = container.get("restartCount", 0)
             ended = container.get("lastState", {}).get("terminated", {})
             last = f" (ended with {ended['exitCode']}, {restarts} restarts)" if "exitCode" in ended else ""
-            hopeless = reason in HOPELESS or (reason == "CrashLoopBackOff" and restarts >= MANY_RESTARTS)
-            return f"{container['name']}: {reason}: {state.get('message', '')}".strip(": ") + last, hopeless
+            message = state.get("message", "")
+            hopeless = is_hopeless(reason, message) or (reason == "CrashLoopBackOff" and restarts >= MANY_RESTARTS)
+            return f"{container['name']}: {reason}: {message}".strip(": ") + last, hopeless
     conditions = {condition["type"]: condition for condition in status.get("conditions", [])}
     if conditions.get("Ready", {}).get("status") == "True":
         return None
@@ -93,3 +97,8 @@ def pod_cause(pod: Mapping[str, Any]) -> tuple[str, bool] | None:
         if condition and condition["status"] != "True":
             return f"{condition.get('reason', 'not ready')}: {condition.get('message', '')}".strip(": "), False
     return status.get("phase", "Pending"), False
+
+
+def is_hopeless(reason: str, message: str) -> bool:
+    """Return whether waiting longer does not cure what a container waits for."""
+    return reason in HOPELESS and not BUSY_NODE.search(message)

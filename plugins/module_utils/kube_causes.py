@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .cluster_status import BUSY_NODE
 from .events import Event, last, of_task
 from .hosts import Task, task_sets, tasks
 from .pod_view import End, Object, PodView, newest, pod_views, seconds
@@ -47,8 +48,6 @@ _BUSY_REGISTRY = re.compile(
     r"timeout|deadline exceeded|too many requests|\b(429|50[0234])\b|connection reset|unexpected EOF|toomanyrequests",
     re.IGNORECASE,
 )
-#: What a runtime under load says now and then: the next try is better.
-_BUSY_RUNTIME = re.compile(r"deadline exceeded|timed out|name .* is reserved", re.IGNORECASE)
 #: What no further try finds in an image.
 _NO_PROGRAM = re.compile(r"exec: .*(no such file or directory|not found|permission denied)|exec format error")
 #: A pod that took more than it was given, and not its node that had too little.
@@ -303,7 +302,7 @@ def _ended_badly(look: _Look) -> Iterator[Suspicion]:
 def _runtime_patience(text: str) -> float:
     if _NO_PROGRAM.search(text):
         return AT_ONCE
-    return LONG if _BUSY_RUNTIME.search(text) else BRIEF
+    return LONG if BUSY_NODE.search(text) else BRIEF
 
 
 def _too_many_restarts(look: _Look, pod: PodView, end: End) -> Iterator[Suspicion]:

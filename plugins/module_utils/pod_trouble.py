@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .cluster_status import HOPELESS, MANY_RESTARTS, pod_cause
+from .cluster_status import HOPELESS, MANY_RESTARTS, is_hopeless, pod_cause
 from .kube_causes import WAITING_FOR_IMAGE, event_count, event_time
 
 Object = Mapping[str, Any]
@@ -148,7 +148,7 @@ def _stuck(look: _Look) -> Trouble | None:
         if word in HOPELESS or word == "RunContainerError":
             reason = "cannot_start" if word == "RunContainerError" else "configuration"
             message = short(f"container {name}: {word}: {text}")
-            return Trouble(reason, message, f"see {look.kubectl('describe')}", name, word in HOPELESS)
+            return Trouble(reason, message, f"see {look.kubectl('describe')}", name, is_hopeless(word, text))
     return None
 
 

@@ -254,11 +254,12 @@ class Cluster:
             timeout=self.options["wait_timeout"],
         )
         if outcome.seen:
-            told = [str(item) for item in outcome.seen]
+            hopeless = [item for item in outcome.seen if item.hopeless]
+            told = [str(item) for item in hopeless or outcome.seen]
+            head = "not ready, and waiting is of no use" if hopeless else f"not ready after {outcome.elapsed:.0f} s"
             raise ActionFailed(
                 "not_ready",
-                f"Kind cluster {self.options['name']} is not ready after {outcome.elapsed:.0f} s:\n  "
-                + "\n  ".join(told),
+                f"Kind cluster {self.options['name']} is {head}:\n  " + "\n  ".join(told),
                 waiting=told,
             )
         self.waited = round(outcome.elapsed, 2)

@@ -8,6 +8,8 @@ import pytest
 
 from ansible_collections.dtf.cluster.plugins.module_utils.cluster_status import MANY_RESTARTS, waiting
 
+NOT_YET_READ = "services have not yet been read at least once, cannot construct envvars"
+
 
 def node(name: str, status: str | None = "True", message: str = "") -> dict[str, Any]:
     conditions = (
@@ -68,6 +70,15 @@ def test_no_pods_at_all_is_not_ready() -> None:
         (
             {"state": {"waiting": {"reason": "ErrImageNeverPull", "message": "x is not here"}}},
             True, "c: ErrImageNeverPull: x is not here",
+        ),
+        (
+            {"state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "s" not found'}}},
+            True, 'c: CreateContainerConfigError: secret "s" not found',
+        ),
+        # A kubelet that has just been started says so of each pod that it finds.
+        (
+            {"state": {"waiting": {"reason": "CreateContainerConfigError", "message": NOT_YET_READ}}},
+            False, f"c: CreateContainerConfigError: {NOT_YET_READ}",
         ),
         (
             {"state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}, "restartCount": 2,

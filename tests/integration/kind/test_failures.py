@@ -95,6 +95,8 @@ def test_a_creation_that_was_broken_off_is_made_anew(laptop: Laptop) -> None:
         assert broken_off.stdout is not None
         for line in broken_off.stdout:
             if re.match("Kind cluster dtf: (Preparing|Writing|Starting)", line):
+                while not laptop.containers() and broken_off.poll() is None:
+                    time.sleep(0.1)
                 # As Ctrl-C does: to all that run in the foreground.
                 os.killpg(broken_off.pid, signal.SIGINT)
                 break

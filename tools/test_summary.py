@@ -2,6 +2,8 @@
 
 Usage: test_summary.py FOLDER
 
+Before it each run has a line with its own sum and seconds, and each test that failed one with the first words of why.
+
 Exits with 1 when a test failed, when a run ended in an error, or when nothing passed at all: silence is no success.
 """
 
@@ -34,10 +36,10 @@ class Sum:
         return self.passed > 0 and self.failed == 0
 
 
-def count(document: str) -> Sum:
+def count(document: ET.Element) -> Sum:
     """Count one JUnit document test by test: its own totals count one that fails and breaks its teardown twice."""
     worst: dict[tuple[str, str], int] = {}
-    for case in ET.fromstring(document).iter("testcase"):
+    for case in document.iter("testcase"):
         outcome = 2 if {"failure", "error"} & {child.tag for child in case} else int(case.find("skipped") is not None)
         name = (case.get("classname", ""), case.get("name", ""))
         worst[name] = max(worst.get(name, 0), outcome)
@@ -45,16 +47,35 @@ def count(document: str) -> Sum:
     return Sum(passed=outcomes.count(0), failed=outcomes.count(2), skipped=outcomes.count(1))
 
 
+def failures(document: ET.Element) -> list[str]:
+    """Return what failed in one JUnit document, each with the first line of what it said."""
+    found = []
+    for case in document.iter("testcase"):
+        for child in case:
+            if child.tag in {"failure", "error"}:
+                said = (child.get("message") or "").strip().splitlines() or ["no message"]
+                found.append(f"{case.get('classname')}::{case.get('name')}: {said[0][:200]}")
+    return found
+
+
+def seconds(document: ET.Element) -> float:
+    """Return how long one JUnit document's run took."""
+    return sum(float(suite.get("time", 0)) for suite in document.iter("testsuite"))
+
+
 def main() -> int:
     """Print each run's sum and the whole one; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     total = Sum()
+    failed = []
     for path in sorted(parser.parse_args().folder.glob("*.xml")):
-        run = count(path.read_text(encoding="utf-8"))
-        print(f"{path.stem}: {run}")
+        document = ET.fromstring(path.read_text(encoding="utf-8"))
+        run = count(document)
+        print(f"{path.stem}: {run} in {seconds(document):.0f} s")
+        failed += [f"failed: {path.stem}: {told}" for told in failures(document)]
         total += run
-    print(total)
+    print(*failed, total, sep="\n")
     return 0 if total.good else 1
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pins
 import pytest
@@ -18,10 +19,10 @@ from ansible_test._internal import python_requirements
 ROOT = Path(__file__).resolve().parents[3]
 FILES = ("requirements.txt", "trainer/requirements.txt", "requirements-dev.txt")
 
-JUNIT = """<?xml version="1.0"?><testsuites><testsuite tests="9" failures="9">
+JUNIT = """<?xml version="1.0"?><testsuites><testsuite tests="9" failures="9" time="12.4">
 <testcase classname="a" name="passes"/>
 <testcase classname="a" name="fails"><failure message="no"/></testcase>
-<testcase classname="a" name="breaks"><failure message="no"/></testcase>
+<testcase classname="a" name="breaks"><failure message="AssertionError: no&#10;and why"/></testcase>
 <testcase classname="a" name="breaks"><error message="teardown"/></testcase>
 <testcase classname="a" name="skipped"><skipped message="later"/></testcase>
 <testcase classname="" name="tests/test_broken.py"><error message="collection"/></testcase>
@@ -35,7 +36,19 @@ def summarise(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_sum_counts_each_test_once_and_an_error_as_a_failure() -> None:
-    assert str(test_summary.count(JUNIT)) == "1 passed, 3 failed, 1 skipped"
+    assert str(test_summary.count(ET.fromstring(JUNIT))) == "1 passed, 3 failed, 1 skipped"
+
+
+def test_each_run_has_its_seconds_and_each_failure_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "unit.xml").write_text(JUNIT)
+    assert summarise(tmp_path).stdout.splitlines() == [
+        "unit: 1 passed, 3 failed, 1 skipped in 12 s",
+        "failed: unit: a::fails: no",
+        "failed: unit: a::breaks: AssertionError: no",
+        "failed: unit: a::breaks: teardown",
+        "failed: unit: ::tests/test_broken.py: collection",
+        "1 passed, 3 failed, 1 skipped",
+    ]
 
 
 def test_the_last_line_is_the_sum_of_all_runs(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_a_cell_that_fails_twice_is_given_up_and_the_others_are_measured(desk: D
     ]
 
 
-def test_what_cannot_start_is_a_result_too(desk: Desk) -> None:
+def test_what_cannot_start_is_a_result_too(desk: Desk, ports: tuple[int, int]) -> None:
     desk.variables["benchmark_topology"] = {
         **desk.variables["benchmark_topology"],  # type: ignore[dict-item]
         "workers": {"memory_mb": 400000},
@@ -172,16 +172,17 @@ def test_what_cannot_start_is_a_result_too(desk: Desk) -> None:
     assert not desk.results.exists()
 
     # Ports that somebody has are seen when a run begins, not in the plan.
-    desk.variables["benchmark_topology"] = {"workers": {"port": 22000}, "ps": {"port": 21000}}
+    ps, workers = ports
+    desk.variables["benchmark_topology"] = {"workers": {"port": workers}, "ps": {"port": ps}}
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(("127.0.0.1", 22001))
+        taken.bind(("127.0.0.1", workers + 1))
         taken.listen()
         desk.play("benchmark.yml", workers="1,2", steps=200, benchmark_warm_up="false").succeeded()
     assert sorted(repeats(desk)) == [(1, 1, "succeeded"), *[(2, 1, "failed")] * 2]
     (cause, _again) = [run["cause"] for run in desk.runs("benchmark") if run["cause"]]
     assert cause["reason"] == "invalid_input"  # type: ignore[index]
-    assert "22001" in cause["message"]  # type: ignore[index]
+    assert str(workers + 1) in cause["message"]  # type: ignore[index]
 
 
 def test_what_the_report_could_not_use_is_told_before_anything_is_measured(desk: Desk) -> None:

@@ -35,6 +35,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 JUNIT := build/junit
 PYTEST := $(BIN)/python -m pytest
 INTEGRATION := $(patsubst tests/integration/%/,integration-%,$(sort $(dir $(wildcard tests/integration/*/test_*.py))))
+# The longest first, so that none of them is left alone at the end.
+LONGEST := integration-kubernetes integration-molecule integration-playbooks
 
 .PHONY: help
 help: ## this list
@@ -53,13 +55,13 @@ lab: $(RUN) ## hosts in Docker to try a cluster on: three, or HOSTS=5; inventori
 lab-down: $(RUN) ## remove the lab and all it left on this machine
 	@$(BIN)/python tools/lab.py down
 
+# Tests wait more than they compute: two suites at a time take little more than half the time of one after the other.
+JOBS ?= 2
+
 .PHONY: test
-test: $(DEV) ## lint, unit, sanity, install-check and integration, then one line with the sum
-	@rm -rf $(JUNIT); mkdir -p build
-	@# What clusters are made of takes long to compile the first time; nothing waits for it until it is needed.
-	@status=0; nice -n 19 $(MAKE) test-bundle >build/test-bundle.log 2>&1 & \
-	$(MAKE) --keep-going lint unit sanity install-check || status=$$?; wait; \
-	$(MAKE) --keep-going integration || status=$$?; \
+test: $(DEV) ## lint, unit, sanity, install-check and integration, JOBS at a time, then one line with the sum
+	@rm -rf $(JUNIT); status=0; \
+	$(MAKE) --keep-going --jobs=$(JOBS) --output-sync=target test-bundle lint unit sanity install-check integration || status=$$?; \
 	$(BIN)/python tools/test_summary.py $(JUNIT) || status=$$?; exit $$status
 
 .PHONY: lint
@@ -94,14 +96,12 @@ sanity: $(DEV) ## ansible-test sanity and antsibull-docs on the built artifact
 	$(BIN)/python tools/sanity.py
 
 .PHONY: integration
-integration: $(INTEGRATION) ## tests with real processes; integration-NAME runs one folder of tests/integration
+integration: $(LONGEST) $(filter-out $(LONGEST),$(INTEGRATION)) ## tests with real processes; integration-NAME runs one folder of tests/integration
 
 integration-%: $(DEV)
 	$(PYTEST) tests/integration/$* --junit-xml=$(JUNIT)/$@.xml
 
 integration-bundle_fetch integration-cluster integration-image integration-kind integration-kubernetes integration-molecule integration-preflight integration-registry: test-bundle
-# A scenario is one long test; a stack in its middle says nothing.
-integration-cluster integration-kind integration-molecule: PYTEST += -o faulthandler_timeout=1500
 
 .PHONY: bench
 bench: $(DEV) ## measure the trainer's profiles against each other; see docs/performance.md

@@ -95,24 +95,31 @@ class Site:
         found = self.cluster.get("Node", node) or {}
         return {name for name in found["metadata"]["labels"] if name.startswith("nvidia.com/")}
 
+    def forget(self, *more: str) -> None:
+        """Remove what the operator said of a node with cards: it leaves that, as NVIDIA's does."""
+        self.cluster.patch(
+            "Node", self.with_cards, "", {"metadata": {"labels": dict.fromkeys({*more, *self.labels(self.with_cards)})}}
+        )
+
     def kinds(self) -> list[str]:
         """Return the kinds of NVIDIA's that the cluster knows."""
         return [name for name in self.cluster.api_versions() if name.startswith("nvidia.com/")]
 
 
-@pytest.fixture
-def site(hosts: LabHosts, laboratory: Path, kubeconfig: Path, tmp_path: Path) -> Iterator[Site]:
-    """The cluster; afterwards it has nothing of NVIDIA's."""
-    made = Site(hosts, laboratory, kubeconfig, tmp_path)
+@pytest.fixture(scope="module")
+def site(
+    hosts: LabHosts, laboratory: Path, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """The cluster, which has nothing of NVIDIA's before each test here and after the last."""
+    folder = tmp_path_factory.mktemp("site")
+    made = Site(hosts, laboratory, kubeconfig, folder)
     bundle_images.load(laboratory, "python", "gpu-stand-in")
     made.cluster.patch("Node", made.with_cards, "", {"metadata": {"labels": {CARDS: "2"}}})
     yield made
     for way, name in (("operator", OPERATOR), ("device_plugin", DEVICE_PLUGIN)):
-        chart = str(pack(name, tmp_path).path)
+        chart = str(pack(name, folder).path)
         made.play("-e", "gpu_operator_state=absent", gpu_operator_way=way, gpu_operator_chart=chart)
-    # The operator leaves what it said of a node, as NVIDIA's does.
-    left = dict.fromkeys({CARDS, *made.labels(made.with_cards)})
-    made.cluster.patch("Node", made.with_cards, "", {"metadata": {"labels": left}})
+    made.forget(CARDS)
 
 
 @pytest.mark.timeout(600)
@@ -160,6 +167,7 @@ def test_the_operator_comes_changes_is_upgraded_and_goes(site: Site) -> None:
     assert site.kinds() == []
     until("the kubelet has forgotten the devices", lambda: site.offered()[site.with_cards] == {}, 90)
     assert site.play(**gone).changed == 0
+    site.forget()
 
 
 @pytest.mark.timeout(300)
@@ -181,23 +189,6 @@ def test_the_device_plugin_alone_is_the_lighter_way(site: Site) -> None:
     assert site.play(**gone).changed == 0
 
 
-@pytest.mark.timeout(300)
-def test_what_waiting_cannot_mend_is_told_with_its_cause(site: Site) -> None:
-    """The operator is to bring a driver of which there is no image."""
-    chart = pack(OPERATOR, site.folder)
-    found = {**site.found[site.with_cards], "driver": site.found[site.without]["driver"]}
-    found["cards"] = [{**card, "bound_to": "", "gpu": None} for card in found["cards"]]
-    ended = site.play(
-        gpu_operator_found={site.with_cards: {**found, "packages": {}}, site.without: site.found[site.without]},
-        gpu_operator_chart=str(chart.path),
-        gpu_operator_grace_seconds=5,
-    )
-    assert ended.code
-    assert "image_pull" in ended.printed
-    assert site.with_cards in ended.printed
-    assert "nvidia-driver-daemonset" in ended.printed
-
-
 @pytest.mark.timeout(120)
 def test_everything_that_is_wrong_is_told_before_anything_is_done(site: Site) -> None:
     chart = pack(OPERATOR, site.folder)
@@ -212,6 +203,23 @@ def test_everything_that_is_wrong_is_told_before_anything_is_done(site: Site) ->
         assert f"gpu_operator_{field}" in ended.printed
     assert "changed=0" in ended.printed
     assert site.kinds() == []
+
+
+@pytest.mark.timeout(300)
+def test_what_waiting_cannot_mend_is_told_with_its_cause(site: Site) -> None:
+    """The operator is to bring a driver of which there is no image. The last test: it leaves the release."""
+    chart = pack(OPERATOR, site.folder)
+    found = {**site.found[site.with_cards], "driver": site.found[site.without]["driver"]}
+    found["cards"] = [{**card, "bound_to": "", "gpu": None} for card in found["cards"]]
+    ended = site.play(
+        gpu_operator_found={site.with_cards: {**found, "packages": {}}, site.without: site.found[site.without]},
+        gpu_operator_chart=str(chart.path),
+        gpu_operator_grace_seconds=5,
+    )
+    assert ended.code
+    assert "image_pull" in ended.printed
+    assert site.with_cards in ended.printed
+    assert "nvidia-driver-daemonset" in ended.printed
 
 
 def _policies(cluster: Cluster) -> Any:

@@ -37,7 +37,7 @@ def counted(desk: Desk) -> Counter[int]:
 def test_an_interrupted_search_goes_on_and_leaves_the_topology_at_the_size_it_found(
     scaled: Desk, repository: Path
 ) -> None:
-    words = {"max_workers": 4, "steps": 2000, **FEW}
+    words = {"max_workers": 4, "steps": 600, **FEW}
     begun = scaled.begin("autoscale.yml", **words)
     begun.until(lambda: [run["state"] for run in scaled.runs("autoscale")].count("succeeded") == 3)
     begun.until(lambda: (status := scaled.status("autoscale")) is not None and status["state"] == "running")
@@ -61,7 +61,7 @@ def test_an_interrupted_search_goes_on_and_leaves_the_topology_at_the_size_it_fo
     (trained,) = scaled.runs("demo")
     assert trained["state"] == "succeeded"
     assert trained["spec"]["workers"]["replicas"] == document["workers"]  # type: ignore[index]
-    assert trained["spec"]["training"]["steps"] == 2000  # type: ignore[index]
+    assert trained["spec"]["training"]["steps"] == 600  # type: ignore[index]
 
     quiet = scaled.play("autoscale.yml", **words).succeeded()
     assert quiet.changed == 0

@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "build" / "bundle"
 # Compiling takes minutes of every core: what else runs here comes first.
 NICE = 10
+#: How long an interrupted child may take to clear away what it has begun.
+SECONDS_TO_END = 20
 
 
 def say(text: str) -> None:
@@ -73,14 +75,20 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _end_children() -> None:
-    """Interrupt every child and wait for it: what was just being started when a signal came is in nobody's hands."""
-    listings = Path("/proc/self/task").glob("*/children")
-    for number in {number for listing in listings for number in listing.read_text(encoding="ascii").split()}:
-        with suppress(ProcessLookupError):
-            os.kill(int(number), signal.SIGINT)
-    with suppress(ChildProcessError):
-        while True:
-            os.waitpid(-1, 0)
+    """End every child and wait for it: what was just being started when a signal came is in nobody's hands.
+
+    They are interrupted, as by Ctrl-C. One that was started in the background of a shell does not hear of that.
+    """
+    for number in (signal.SIGINT, signal.SIGKILL):
+        listings = Path("/proc/self/task").glob("*/children")
+        for child in {child for listing in listings for child in listing.read_text(encoding="ascii").split()}:
+            with suppress(ProcessLookupError):
+                os.kill(int(child), number)
+        deadline = time.monotonic() + SECONDS_TO_END
+        with suppress(ChildProcessError):
+            while time.monotonic() < deadline:
+                if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                    time.sleep(0.05)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,10 +7,15 @@ import sys
 from pathlib import Path
 
 import bundle
+import pytest
 
 # A child that nobody holds, because the signal came while it was being started.
 INTERRUPTED = """
-import os, sys, bundle
+import os, signal, sys, bundle
+
+bundle.SECONDS_TO_END = 2
+if "deaf" in sys.argv:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 def build(*_):
     child = os.posix_spawn(sys.executable, [sys.executable, "-c", "import time; time.sleep(600)"], os.environ)
@@ -22,10 +27,11 @@ sys.exit(bundle.main(["build"]))
 """
 
 
-def test_a_child_that_was_just_being_started_ends_too() -> None:
+@pytest.mark.parametrize("more", [[], ["deaf"]], ids=["", "in the background of a shell"])
+def test_a_child_that_was_just_being_started_ends_too(more: list[str]) -> None:
     folder = Path(bundle.__file__).parent
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED],
+        [sys.executable, "-c", INTERRUPTED, *more],
         env={"PYTHONPATH": str(folder)},
         check=False,
         capture_output=True,

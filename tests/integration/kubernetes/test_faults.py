@@ -126,7 +126,7 @@ def succeeded(ended: Ended, steps: int) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_every_task_that_is_lost_comes_back(training: Training, backend: str) -> None:
-    steps = 30_000
+    steps = 25_000
     play = training.play(backend, steps)
     trained(play, 1_000)
     training.controller.kubectl("delete", "pod", "--wait=false", training.pod("worker"))
@@ -140,7 +140,7 @@ def test_every_task_that_is_lost_comes_back(training: Training, backend: str) ->
 
 
 def test_a_control_plane_and_a_kubelet_that_die_cost_no_step(training: Training) -> None:
-    steps = 25_000
+    steps = 18_000
     play = training.play("indexed_job", steps)
     trained(play, 1_000)
     old = training.hosts.kill(training.near, "kubelet")
@@ -232,7 +232,7 @@ def test_a_finished_run_stays_finished(training: Training) -> None:
 
 
 def test_a_pause(training: Training) -> None:
-    steps = 30_000
+    steps = 20_000
     play = training.play("indexed_job", steps)
     at = trained(play, 1_500)
     where: dict[str, Any] = {"kubernetes": {"namespace": training.controller.namespace}}

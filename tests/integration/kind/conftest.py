@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ import pytest
 import yaml
 from engine_apart import CannotBeApart, EngineApart
 
+from tests.integration.kubernetes.plays import ansible_playbook, environment
+
 ROOT = Path(__file__).resolve().parents[3]
 SECONDS = 600
 KUBECONFIG = "kubeconfig"
@@ -25,16 +26,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(SECONDS))
-
-
-def environment() -> dict[str, str]:
-    """Return the environment of a playbook in this checkout."""
-    return {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0", "LC_ALL": "C.UTF-8"}
-
-
-def ansible_playbook(*words: str) -> list[str]:
-    """Return a command line of this environment's ansible-playbook."""
-    return [str(Path(sys.executable).parent / "ansible-playbook"), *words]
 
 
 @dataclass

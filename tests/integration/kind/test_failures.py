@@ -15,7 +15,9 @@ import time
 import yaml
 from laboratory import machine
 
-from .conftest import KUBECONFIG, ROOT, Laptop, ansible_playbook, environment
+from tests.integration.kubernetes.plays import ansible_playbook, environment
+
+from .conftest import KUBECONFIG, ROOT, Laptop
 
 #: Without workers there is less to wait for.
 CLUSTER = ("playbooks/cluster.yml", "-e", "kind_workers=0")

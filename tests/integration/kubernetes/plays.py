@@ -34,7 +34,14 @@ def ansible_playbook(*words: str) -> list[str]:
 
 def environment() -> dict[str, str]:
     """Return the environment of a playbook in this checkout."""
-    return {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0", "LC_ALL": "C.UTF-8"}
+    return {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_FORCE_COLOR": "0",
+        "LC_ALL": "C.UTF-8",
+        # What it prints is read while it runs, and Ansible leaves it to the system when that is written.
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ This module util is private to the collection and imports the standard library o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,23 @@ def waiting(
     if not pods:
         found.append(Waiting("system pods", "none has been made"))
     return found
+
+
+def settled(found: Sequence[Waiting]) -> bool:
+    """Return whether there is nothing to wait for, or something that waiting does not cure."""
+    return not found or any(item.hopeless for item in found)
+
+
+def verdict(found: Sequence[Waiting], seconds: float) -> tuple[str, list[str]]:
+    """Return what is to be said of a cluster that is not ready, and what stands in the way.
+
+    Args:
+        found: what was not ready at last; only what is hopeless is told where something is.
+        seconds: how long it was waited for.
+    """
+    hopeless = [item for item in found if item.hopeless]
+    told = [str(item) for item in hopeless or found]
+    return "not ready, and waiting is of no use" if hopeless else f"not ready after {seconds:.0f} s", told
 
 
 def node_cause(node: Mapping[str, Any]) -> str:

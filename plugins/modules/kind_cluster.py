@@ -142,7 +142,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.cluster_status import Waiting, waiting
+from ..module_utils.cluster_status import Waiting, settled, verdict, waiting
 from ..module_utils.errors import ActionFailed, InvalidInput, Problem
 from ..module_utils.host_files import remove
 from ..module_utils.kind_documents import host_ports, node_names
@@ -249,14 +249,12 @@ class Cluster:
             self.stages.begin("Waiting")
         outcome = wait(
             lambda: self._unready(expected),
-            lambda found: not found or any(item.hopeless for item in found),
+            settled,
             interval=SECONDS_BETWEEN_LOOKS,
             timeout=self.options["wait_timeout"],
         )
         if outcome.seen:
-            hopeless = [item for item in outcome.seen if item.hopeless]
-            told = [str(item) for item in hopeless or outcome.seen]
-            head = "not ready, and waiting is of no use" if hopeless else f"not ready after {outcome.elapsed:.0f} s"
+            head, told = verdict(outcome.seen, outcome.elapsed)
             raise ActionFailed(
                 "not_ready",
                 f"Kind cluster {self.options['name']} is {head}:\n  " + "\n  ".join(told),

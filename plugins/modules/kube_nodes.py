@@ -78,7 +78,7 @@ waiting:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import kubectl
-from ..module_utils.cluster_status import Waiting, waiting
+from ..module_utils.cluster_status import Waiting, settled, verdict, waiting
 from ..module_utils.errors import ActionFailed
 from ..module_utils.node_marks import patches
 from ..module_utils.waiter import wait
@@ -141,18 +141,16 @@ def main() -> None:
             module.exit_json(changed=bool(changes), diff={"before": {}, "after": changes}, waited=0.0)
         outcome = wait(
             lambda: unready(expected),
-            lambda found: not found or any(item.hopeless for item in found),
+            settled,
             interval=module.params["wait_sleep"],
             timeout=module.params["wait_timeout"],
         )
     except ActionFailed as error:
         module.fail_json(msg=str(error), failure=error.as_failure())
     if outcome.seen:
-        hopeless = [item for item in outcome.seen if item.hopeless]
-        told = [str(item) for item in hopeless or outcome.seen]
-        head = "waiting is of no use" if hopeless else f"not ready after {outcome.elapsed:.0f} s"
+        head, told = verdict(outcome.seen, outcome.elapsed)
         module.fail_json(
-            msg="the cluster is {}:\n  ".format("not ready, and " + head if hopeless else head) + "\n  ".join(told),
+            msg=f"the cluster is {head}:\n  " + "\n  ".join(told),
             failure={"code": "not_ready", "waiting": told},
             waiting=told,
             changed=bool(changes),

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.dtf.cluster.plugins.module_utils.cluster_status import MANY_RESTARTS, waiting
+from ansible_collections.dtf.cluster.plugins.module_utils.cluster_status import (
+    MANY_RESTARTS,
+    Waiting,
+    settled,
+    verdict,
+    waiting,
+)
 
 NOT_YET_READ = "services have not yet been read at least once, cannot construct envvars"
 
@@ -110,3 +116,20 @@ def test_a_pod_nobody_places_says_what_the_scheduler_said() -> None:
         },
     }
     assert told([node("w1")], [pending], ["w1"]) == ["pod coredns: Unschedulable: 0/1 nodes available"]
+
+
+SLOW = Waiting("node w1", "has not reported yet")
+LOST = Waiting("pod coredns on w1", "ErrImageNeverPull", hopeless=True)
+
+
+@pytest.mark.parametrize(("found", "over"), [([], True), ([SLOW], False), ([SLOW, LOST], True)])
+def test_waiting_is_over_where_nothing_is_left_or_something_is_for_good(found: list[Waiting], over: bool) -> None:
+    assert settled(found) is over
+
+
+def test_what_is_for_good_is_told_alone() -> None:
+    assert verdict([SLOW], 60.4) == ("not ready after 60 s", ["node w1: has not reported yet"])
+    assert verdict([SLOW, LOST], 8) == (
+        "not ready, and waiting is of no use",
+        ["pod coredns on w1: ErrImageNeverPull"],
+    )

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from tests.integration.ansible_command import ansible_playbook, environment
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[3]
 BUNDLE = ROOT / "build" / "bundle"
-ANSIBLE_PLAYBOOK = (str(Path(sys.executable).parent / "ansible-playbook"),)
 NAME = "tests"
 SUBNET = "172.30.4.0/24"
 
@@ -33,15 +34,9 @@ class Laboratory:
     def start(self, playbook: str, *options: str) -> subprocess.Popen[str]:
         """Start a playbook in a session of its own, so that all of its processes can be killed at once."""
         return subprocess.Popen(
-            [
-                str(Path(sys.executable).parent / "ansible-playbook"),
-                "-i",
-                str(self.inventory),
-                f"playbooks/{playbook}.yml",
-                *options,
-            ],
+            ansible_playbook("-i", str(self.inventory), f"playbooks/{playbook}.yml", *options),
             cwd=ROOT,
-            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"},
+            env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.integration.ansible_command import ansible_playbook, environment
 from tests.integration.kubernetes.lab_hosts import LabHosts
-from tests.integration.kubernetes.plays import ansible_playbook, environment
 
 pytestmark = [pytest.mark.network, pytest.mark.timeout(600)]
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from engine_apart import CannotBeApart, EngineApart
 
-from tests.integration.kubernetes.plays import ansible_playbook, environment
+from tests.integration.ansible_command import ansible_playbook, environment
 
 ROOT = Path(__file__).resolve().parents[3]
 SECONDS = 600

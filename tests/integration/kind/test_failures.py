@@ -15,7 +15,7 @@ import time
 import yaml
 from laboratory import machine
 
-from tests.integration.kubernetes.plays import ansible_playbook, environment
+from tests.integration.ansible_command import ansible_playbook, environment
 
 from .conftest import KUBECONFIG, ROOT, Laptop
 

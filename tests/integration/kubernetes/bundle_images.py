@@ -6,7 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from tests.integration.kubernetes.plays import ansible_playbook, environment
+from tests.integration.ansible_command import ansible_playbook, environment
 
 ROOT = Path(__file__).resolve().parents[3]
 PLAYBOOK = Path(__file__).with_suffix(".yml")

@@ -20,9 +20,9 @@ import yaml
 
 from ansible_collections.dtf.cluster.plugins.module_utils.kubeadm_documents import AUDIT_LOG
 from ansible_collections.dtf.cluster.plugins.module_utils.kubernetes_client import Cluster
+from tests.integration.ansible_command import ansible_playbook, environment
 from tests.integration.kubernetes import bundle_images
 from tests.integration.kubernetes.lab_hosts import LabHosts
-from tests.integration.kubernetes.plays import ansible_playbook, environment
 
 ROOT = Path(__file__).resolve().parents[3]
 NAME = "kubernetes-test"

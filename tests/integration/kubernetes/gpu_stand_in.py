@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.dtf.cluster.plugins.module_utils.kubernetes_client import Cluster
-from tests.integration.kubernetes.plays import ansible_playbook, environment
+from tests.integration.ansible_command import ansible_playbook, environment
 
 ROOT = Path(__file__).resolve().parents[3]
 PLAYBOOK = Path(__file__).with_suffix(".yml")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -19,29 +18,13 @@ import yaml
 from ansible_collections.dtf.cluster.plugins.module_utils.errors import ActionFailed
 from ansible_collections.dtf.cluster.plugins.module_utils.kube_errors import Gone
 from ansible_collections.dtf.cluster.plugins.module_utils.kubernetes_client import Cluster
+from tests.integration.ansible_command import ansible_playbook, environment
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = json.loads((ROOT / "schemas" / "run.schema.json").read_text(encoding="utf-8"))
 RECORDED = ("Pod", "Job", "StatefulSet", "Event")
 
 Document = dict[str, Any]
-
-
-def ansible_playbook(*words: str) -> list[str]:
-    """Return a command line of this environment's ansible-playbook."""
-    return [str(Path(sys.executable).parent / "ansible-playbook"), *words]
-
-
-def environment() -> dict[str, str]:
-    """Return the environment of a playbook in this checkout."""
-    return {
-        **os.environ,
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_FORCE_COLOR": "0",
-        "LC_ALL": "C.UTF-8",
-        # What it prints is read while it runs, and Ansible leaves it to the system when that is written.
-        "PYTHONUNBUFFERED": "1",
-    }
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.integration.ansible_command import ansible_playbook
 from tests.integration.kubernetes.conftest import Controller, run
-from tests.integration.kubernetes.plays import ansible_playbook
 
 #: Room for a parameter server and two workers.
 QUOTA: dict[str, Any] = {

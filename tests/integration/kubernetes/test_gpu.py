@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.integration.ansible_command import ansible_playbook, environment
 from tests.integration.kubernetes.conftest import Controller
 from tests.integration.kubernetes.gpu_stand_in import GPU, StandIn
 from tests.integration.kubernetes.lab_hosts import LabHosts
-from tests.integration.kubernetes.plays import Play, ansible_playbook, environment, until
+from tests.integration.kubernetes.plays import Play, until
 
 ROOT = Path(__file__).resolve().parents[3]
 #: Devices a node.

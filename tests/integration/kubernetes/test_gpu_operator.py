@@ -14,10 +14,11 @@ import pytest
 import yaml
 
 from ansible_collections.dtf.cluster.plugins.module_utils.kubernetes_client import Cluster
+from tests.integration.ansible_command import ansible_playbook, environment
 from tests.integration.kubernetes import bundle_images
 from tests.integration.kubernetes.charts import DEVICE_PLUGIN, OPERATOR, pack, with_field
 from tests.integration.kubernetes.lab_hosts import LabHosts
-from tests.integration.kubernetes.plays import ansible_playbook, environment, until
+from tests.integration.kubernetes.plays import until
 
 ROOT = Path(__file__).resolve().parents[3]
 GPU = "nvidia.com/gpu"

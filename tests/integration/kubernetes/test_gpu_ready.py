@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.integration.ansible_command import ansible_playbook, environment
 from tests.integration.kubernetes.conftest import PACKAGE, Controller, Document
 from tests.integration.kubernetes.gpu_stand_in import GPU, NAMESPACE, StandIn
-from tests.integration.kubernetes.plays import ansible_playbook, environment, until
+from tests.integration.kubernetes.plays import until
 
 ROOT = Path(__file__).resolve().parents[3]
 #: Devices a node.

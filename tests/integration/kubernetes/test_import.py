@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from tests.integration.kubernetes.plays import ROOT, ansible_playbook, environment
+from tests.integration.ansible_command import ansible_playbook, environment
+from tests.integration.kubernetes.plays import ROOT
 
 if TYPE_CHECKING:
     from tests.integration.kubernetes.conftest import Controller

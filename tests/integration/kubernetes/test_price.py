@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from ansible_collections.dtf.cluster.plugins.module_utils.platform_usage import PLATFORM, moment, reading_of_summary
+from tests.integration.ansible_command import ansible_playbook
 from tests.integration.kubernetes.conftest import Controller, Document, run
-from tests.integration.kubernetes.plays import SCHEMA, Play, ansible_playbook, until
+from tests.integration.kubernetes.plays import SCHEMA, Play, until
 
 STEPS = 3000
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.fixtures.power_cut import power_cut
+from tests.integration.ansible_command import ansible_playbook, environment
 from tests.integration.kubernetes.conftest import run
-from tests.integration.kubernetes.plays import ansible_playbook, environment
 
 ROOT = Path(__file__).resolve().parents[3]
 

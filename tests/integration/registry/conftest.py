@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
 import shlex
 import ssl
@@ -19,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from tests.integration.ansible_command import ansible_playbook, environment
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[3]
-ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 NAME = "registry-test"
 SUBNET = "172.30.32.0/24"
 PASSWORD = "of many Words"
@@ -55,9 +55,9 @@ class Site:
         """Run a playbook to its end, whatever that is."""
         given = json.dumps({"registry_users": USERS, **variables})
         done = subprocess.run(
-            [str(ANSIBLE_PLAYBOOK), "-i", str(self.inventory), playbook, "-e", given, *options],
+            ansible_playbook("-i", str(self.inventory), playbook, "-e", given, *options),
             cwd=ROOT,
-            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"},
+            env=environment(),
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=200,
         )  # fmt: skip
         recap = re.finditer(r"^(\S+)\s+: ok=.* changed=(\d+)", done.stdout, re.MULTILINE)

@@ -1,7 +1,7 @@
 """Writes the results of a benchmark that was never run: times of a known law with known noise.
 
-``python tools/synthetic_benchmark.py FOLDER -e workers=1,2,4,8 -e ps=1,2 -e repeats=5`` writes the plan, the run
-documents and the events that such a sweep leaves. What makes reports of it cannot tell; tests and measurements of the
+``python tools/synthetic_benchmark.py FOLDER -e workers=1,2,4,8 -e ps=1,2 -e repeats=5`` writes the plan and the run
+documents that such a sweep leaves. What makes reports of it cannot tell; tests and measurements of the
 report use it, because real trainings would take hours.
 """
 
@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "collections")]
 
 from ansible_collections.dtf.cluster.plugins.module_utils import stats, sweep  # noqa: E402  (needs that on the path)
+from ansible_collections.dtf.cluster.plugins.module_utils.events import Event  # noqa: E402
 from ansible_collections.dtf.cluster.plugins.module_utils.grid import cell_of, read_words, with_words  # noqa: E402
 from ansible_collections.dtf.cluster.plugins.module_utils.spec import Topology  # noqa: E402
 
@@ -75,19 +76,25 @@ def folder(path: Path, words: dict[str, str], law: Law, seed: int, name: str = "
     # The platform is looked at where pods are measured.
     both = any(cell.words["runtime"] == "kubernetes" for cell in cells)
     for slot in slots:
-        document, events = run(topologies[slot.cell], law, slot, begun, chance, counted=both)
+        document = run(topologies[slot.cell], law, plan, slot, begun, chance, counted=both)
         place = path / document["run_id"]
         place.mkdir(exist_ok=True)
         (place / "run.json").write_text(json.dumps(document) + "\n", encoding="utf-8")
-        (place / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
         begun += timedelta(seconds=document["wall_seconds"] + 1)
     return len(slots)
 
 
 def run(
-    topology: Topology, law: Law, slot: sweep.Slot, begun: datetime, chance: random.Random, *, counted: bool
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the document and the events of one run that never was."""
+    topology: Topology,
+    law: Law,
+    plan: sweep.Document,
+    slot: sweep.Slot,
+    begun: datetime,
+    chance: random.Random,
+    *,
+    counted: bool,
+) -> dict[str, Any]:
+    """Return the document of one run that never was."""
     cell: dict[str, Any] = cell_of(topology)
     pods = cell["runtime"] == "kubernetes"
     failed = slot.number % ONE_FAILS == 0
@@ -100,10 +107,13 @@ def run(
     steps = cell["steps"]
     hosts = [host["name"] for host in BASE["hosts"]][: cell["nodes"] or 3]
     tasks = _tasks(cell, phases, hosts, chance)
-    events = _events(run_id, begun, phases, tasks, steps, chance)
-    accuracy = next(event["test_accuracy"] for event in reversed(events) if event["event"] == "evaluated")
+    chief = _chief(run_id, begun, phases, steps, chance)
+    training = stats.training(chief, steps, cell["batch_size"])
+    if failed:
+        training.update(dict.fromkeys(("seconds", "steps_per_second", "examples_per_second", "test_accuracy")))
+        training.update(global_step_last=steps // 2, test_loss=None)
     wall = round(math.fsum(phases.values()), 6)
-    document = {
+    return {
         "schema": "dtf.run/2",
         "run_id": run_id,
         "name": topology.name,
@@ -148,25 +158,14 @@ def run(
         "created": _stamp(begun),
         "finished": _stamp(begun + timedelta(seconds=wall)),
         "resumed_from": None,
-        "benchmark": {"name": topology.name, "repeat": slot.repeat, "number": slot.number, "seed": 1},
-        "training": {
-            "seconds": None if failed else round(seconds, 6),
-            "global_step_first": 0,
-            "global_step_last": steps // 2 if failed else steps,
-            "target_step": steps,
-            "steps_per_second": None if failed else round(steps / seconds, 6),
-            "examples_per_second": None if failed else round(steps * cell["batch_size"] / seconds, 6),
-            "test_accuracy": None if failed else accuracy,
-            "test_loss": None if failed else round(1 - accuracy, 4),
-            "clock": "chief monotonic",
-        },
+        "benchmark": sweep.benchmark_of(plan, slot),
+        "training": training,
         "phases": phases,
         "wall_seconds": wall,
         "platform": _platform(cell, wall, hosts, chance) if counted else None,
         "tasks": tasks,
         "artifacts": {"logs": {}, "events": "events.jsonl", "export": None, "checkpoint": None},
     }
-    return document, events
 
 
 def _platform(cell: dict[str, Any], wall: float, hosts: list[str], chance: random.Random) -> dict[str, Any]:
@@ -200,7 +199,8 @@ def _tasks(
     for place, (role, index) in enumerate(roles):
         own: dict[str, float | None] = dict(phases)
         if role == "ps":
-            own.update(dict.fromkeys(("barrier", "train", "export", "exit")), connect=0.1)
+            rest = math.fsum(phases[phase] for phase in ("connect", "barrier", "train", "export", "exit")) - 0.1
+            own.update(dict.fromkeys(("barrier", "train", "export")), connect=0.1, exit=round(rest, 6))
         elif index:
             # The others wait for the slowest, and see the target a little later than the chief.
             slow = chance.uniform(0, 0.3)
@@ -222,21 +222,12 @@ def _tasks(
     return tasks
 
 
-def _events(
-    run_id: str,
-    begun: datetime,
-    phases: dict[str, float],
-    tasks: list[dict[str, Any]],
-    steps: int,
-    chance: random.Random,
-) -> list[dict[str, Any]]:
-    """Return the chief's events of the training, and the end of each task."""
-    before = sum(phases[phase] for phase in AROUND["process"]) + phases["barrier"]
-    wall = math.fsum(phases.values())
+def _chief(run_id: str, begun: datetime, phases: dict[str, float], steps: int, chance: random.Random) -> list[Event]:
+    """Return what the chief said of the training."""
+    before = sum(phases[phase] for phase in stats.STARTUP)
 
-    def event(name: str, at: float, role: str = "worker", index: int = 0, **fields: Any) -> dict[str, Any]:
-        common = {"schema": "dtf.event/1", "event": name, "run_id": run_id, "role": role, "index": index, "attempt": 0}
-        return {**common, "wall": begun.timestamp() + at, "monotonic": 1000.0 + at, **fields}
+    def event(name: str, at: float, **fields: object) -> Event:
+        return Event(name, run_id, "worker", 0, 0, begun.timestamp() + at, 1000.0 + at, fields)
 
     found = [event("released", before, global_step=0)]
     for place in range(1, 21):
@@ -244,12 +235,11 @@ def _events(
         at, step = before + share * phases["train"], round(steps * share)
         wrong = 0.03 + 0.3 * math.exp(-5 * share) + chance.uniform(0, 0.004)
         loss = round(20 * wrong * math.exp(chance.gauss(0, 0.2)), 4)
-        found.append(event("progress", at, global_step=step, local_steps=step, steps_per_second=None, loss=loss))
+        found.append(event("progress", at, global_step=step, steps_per_second=None, loss=loss))
         if place % 4 == 0:
-            evaluated: dict[str, Any] = {"test_accuracy": round(1 - wrong, 4), "test_loss": round(3.3 * wrong, 4)}
-            found.append(event("evaluated", at, global_step=step, **evaluated, final=place == 20))
-    found += [event("finished", wall, role=task["role"], index=task["index"], exit_code=0) for task in tasks]
-    return found
+            evaluated = {"test_accuracy": round(1 - wrong, 4), "test_loss": round(3.3 * wrong, 4), "final": place == 20}
+            found.append(event("evaluated", at, global_step=step, **evaluated))
+    return [*found, event("target", before + phases["train"], global_step=steps)]
 
 
 def main() -> None:

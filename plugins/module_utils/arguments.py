@@ -57,6 +57,8 @@ WAIT_ARGS: dict[str, object] = {
             "repeat": {"type": "int", "required": True},
             "number": {"type": "int", "required": True},
             "seed": {"type": "int", "required": True},
+            "repeats": {"type": "int"},
+            "gain_threshold": {"type": "float"},
         },
     },
 }

@@ -85,7 +85,7 @@ def pod_run_document(
         run: what is known of it.
         artifacts: relative paths of what was kept.
         versions: of the software on the controller, and of the API server.
-        benchmark: which run of a benchmark it was, as ``{name, repeat, number, seed}``.
+        benchmark: which run of a benchmark it was, as :func:`sweep.benchmark_of` has it.
     """
     own = {task.name: [entry for entry in run.stretches if entry.task == task.name] for task in tasks(topology)}
     chief = [event for stretch in own["worker-0"] for event in stretch.events]

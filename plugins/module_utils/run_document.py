@@ -58,7 +58,7 @@ def run_document(
         logs: the lines of each task's log, by task name.
         artifacts: relative paths of what was kept.
         versions: of the software on the controller.
-        benchmark: which run of a benchmark it was, as ``{name, repeat, number, seed}``.
+        benchmark: which run of a benchmark it was, as :func:`sweep.benchmark_of` has it.
     """
     head = parts[0]
     states = [part.state for part in parts]
@@ -227,7 +227,9 @@ def _task_phases(task: Task, part: HostPart, own: Sequence[Event]) -> dict[str, 
         created, part.supervisor["monotonic"], _spawned(part, task.role, task.index), found, end
     )
     if task.role == "ps":
-        existing = ("created", "scheduled", "image", *stats.PS_ENDS)
+        existing = ("created", "scheduled", "image", *stats.PS_ENDS, "exit")
+        # It serves until it ends: what would be the wait for a barrier is of a worker.
+        lengths["exit"] += lengths["barrier"]
     elif chief:
         existing = stats.PHASES
     else:

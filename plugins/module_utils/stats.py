@@ -11,6 +11,7 @@ This module util is private to the collection and imports the standard library o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from .events import Event, first, last
 
@@ -29,6 +30,15 @@ ENDS = {
 }
 #: What a parameter server goes through; it neither trains nor exports, so the other phases do not exist for it.
 PS_ENDS = {"start": "started", "import": "imported", "connect": "serving"}
+#: Curve to the event that its points are from, and what each point tells, by the name of the event's field.
+CURVES: dict[str, tuple[str, dict[str, str]]] = {
+    "batch": ("progress", {"loss": "loss", "steps_per_second": "steps_per_second"}),
+    "test": ("evaluated", {"accuracy": "test_accuracy", "loss": "test_loss"}),
+}
+#: Points that are kept of a curve: more would be seen in no picture, and documents are read by the thousand.
+MOST_POINTS = 100
+
+Item = TypeVar("Item")
 
 
 def boundaries(events: Sequence[Event], ends: Mapping[str, str]) -> dict[str, float]:
@@ -107,7 +117,29 @@ def training(chief: Sequence[Event], target_step: int, batch_size: int) -> dict[
         "test_accuracy": evaluated[-1].number("test_accuracy") if evaluated else None,
         "test_loss": evaluated[-1].number("test_loss") if evaluated else None,
         "clock": "chief monotonic",
+        "curves": {name: _curve(chief, *source) for name, source in CURVES.items()},
     }
+
+
+def _curve(chief: Sequence[Event], name: str, fields: Mapping[str, str]) -> dict[str, list[float | None]]:
+    """Return a curve as columns: seconds since the release, on the training time's own clock, global step, values."""
+    released = first(chief, "released")
+    since = [event for event in chief if released and event.event == name and event.monotonic >= released.monotonic]
+    points = thinned(since, MOST_POINTS)
+    begun = released.monotonic if released else 0.0
+    return {
+        "seconds": [rounded(event.monotonic - begun) for event in points],
+        "global_step": [event.number("global_step") for event in points],
+        **{column: [event.number(field) for event in points] for column, field in fields.items()},
+    }
+
+
+def thinned(items: Sequence[Item], most: int) -> list[Item]:
+    """Return at most so many of these in their order, evenly chosen, with both ends."""
+    if len(items) <= most:
+        return list(items)
+    step = (len(items) - 1) / (most - 1)
+    return [items[round(place * step)] for place in range(most)]
 
 
 def worker_steps(chief: Sequence[Event], workers: int) -> list[int | None]:

@@ -330,7 +330,14 @@ def varying_words(cells: Sequence[Mapping[str, object]]) -> list[str]:
 
 def benchmark_of(planned: Document, slot: Slot) -> dict[str, object]:
     """Return what the document of a run says of its benchmark."""
-    return {"name": planned["name"], "repeat": slot.repeat, "number": slot.number, "seed": planned["seed"]}
+    return {
+        "name": planned["name"],
+        "repeat": slot.repeat,
+        "number": slot.number,
+        "seed": planned["seed"],
+        "repeats": planned["repeats"],
+        "gain_threshold": planned.get("gain_threshold"),
+    }
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""TensorBoard over a benchmark's runs: what each run is called, what the server is started with, what it says. Pure.
+"""TensorBoard over a benchmark's runs: what each is called and has to show, how the server is started. Pure.
 
 This module util is private to the collection and imports the standard library only.
 """
@@ -14,10 +14,16 @@ from typing import Any
 
 from .grid import cell_of
 from .spec import Topology
-from .sweep import repeat_of, varying_words
+from .stats import STARTUP
+from .sweep import moment, repeat_of, varying_words
 
 #: Words that name a cell even where all cells share them.
 ALWAYS = ("workers", "ps")
+#: What the trainer's own summaries call the columns of a document's curves.
+TAGS = {
+    "batch": {"loss": "cross_entropy", "steps_per_second": "global_steps_per_second"},
+    "test": {"accuracy": "test_accuracy", "loss": "test_loss"},
+}
 #: What the server writes once it listens.
 _ADDRESS = re.compile(r"^TensorBoard \S+ at (http://\S+?:[0-9]+/)", re.MULTILINE)
 
@@ -52,6 +58,25 @@ def _which(run: Document) -> str:
     repeat = repeat_of(run)
     name = "run" if repeat is None else f"repeat {repeat}" if repeat else "warm-up"
     return name if run["state"] == "succeeded" else f"{name} {run['state']}"
+
+
+def points(run: Document) -> list[dict[str, Any]]:
+    """Return what a run that kept no summaries has to show: the curves of its document, as summaries would have them.
+
+    Returns:
+        ``{wall, step, values}`` in the order of time: seconds since the epoch, global step, value by tag. Nothing of a
+        run that told nothing of its training.
+    """
+    released = moment(run["created"]) + sum(run["phases"][name] for name in STARTUP)
+    found = []
+    for name, tags in TAGS.items():
+        curve = (run["training"].get("curves") or {}).get(name) or {}
+        columns = (curve.get(column) or () for column in ("seconds", "global_step", *tags))
+        for seconds, step, *values in zip(*columns):
+            told = {tag: value for tag, value in zip(tags.values(), values) if value is not None}
+            if told and seconds is not None and step is not None:
+                found.append({"wall": released + seconds, "step": step, "values": told})
+    return sorted(found, key=lambda point: point["wall"])
 
 
 def command(python: str, folder: str, host: str, port: int) -> list[str]:

@@ -129,7 +129,7 @@ interrupted:
   description: The run that was being made when an earlier playbook was broken off, if it has left no document.
   returned: always
   type: dict
-  sample: {name: sweep, repeat: 1, number: 3, seed: 1}
+  sample: {name: sweep, repeat: 1, number: 3, seed: 1, repeats: 3, gain_threshold: 0.1}
 interrupted_on:
   description: Where that run was being made, on which hosts as processes, or in which namespace as pods.
   returned: always

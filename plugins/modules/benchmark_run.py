@@ -72,7 +72,7 @@ benchmark:
   description: What the run document is told of the benchmark.
   returned: always
   type: dict
-  sample: {name: sweep, repeat: 1, number: 3, seed: 1}
+  sample: {name: sweep, repeat: 1, number: 3, seed: 1, repeats: 3, gain_threshold: 0.1}
 label:
   description: The run among the others, in words.
   returned: always

@@ -13,6 +13,7 @@ version_added: 0.1.0
 description:
   - Starts a TensorBoard in the background that shows the summaries of all runs of a benchmark, each named by its words,
     as C(workers=2 ps=1/repeat 1); or stops it.
+  - Of a run that kept none, as one of pods, it shows the curves that are in the run's document.
   - The server is known by its process's start time as well as its number, so that nothing else is ever stopped.
   - Runs that were made since are added on the next run of this module; the server finds them by itself.
 author:
@@ -40,8 +41,13 @@ options:
   python:
     description: Python that has TensorBoard. Required with O(state=present).
     type: path
+  writer:
+    description:
+      - Program for O(python) that writes runs in TensorBoard's files, which it reads as JSON from its standard input.
+        Required with O(state=present).
+    type: path
   directory:
-    description: Directory for the links to the runs, the server's log and who it is.
+    description: Directory for the links to the runs, what was written of others, the server's log and who it is.
     type: path
     required: true
   host:
@@ -62,6 +68,7 @@ EXAMPLES = r"""
     name: sweep
     results_dir: results/sweep
     python: /opt/tensorboard/bin/python
+    writer: /opt/tensorboard/write_summaries.py
     directory: ~/.local/share/dtf-cluster/tensorboard
   delegate_to: localhost
 
@@ -89,10 +96,12 @@ failure:
   description: What went wrong, for programs.
   returned: failure
   type: dict
-  sample: {code: no_summaries, message: none of the 6 runs in results/sweep has kept summaries}
+  sample: {code: no_summaries, message: none of the 6 runs in results/sweep has anything to show}
 """
 
+import json
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -103,6 +112,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils import processes, tensorboard
 from ..module_utils.benchmark_directory import read_runs
 from ..module_utils.errors import ActionFailed, InvalidInput
+from ..module_utils.programs import run as run_program
 from ..module_utils.reader import Reader
 from ..module_utils.spec import NAME_PATTERN
 from ..module_utils.supervisor import write_json
@@ -113,6 +123,7 @@ ARGUMENTS = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "results_dir": {"type": "path"},
     "python": {"type": "path"},
+    "writer": {"type": "path"},
     "directory": {"type": "path", "required": True},
     "host": {"type": "str", "default": "127.0.0.1"},
     "port": {"type": "int", "default": 6006},
@@ -120,13 +131,16 @@ ARGUMENTS = {
 START_SECONDS = 90.0
 LINES_TOLD = 15
 
+Points = list[dict[str, Any]]
+
 
 class Board:
-    """The folder of one server: links to runs, log, who it is."""
+    """The folder of one server: links to runs, what was written of those without summaries, log, who it is."""
 
     def __init__(self, directory: str, name: str) -> None:
         self.path = Path(directory).absolute() / name
         self.runs = self.path / "runs"
+        self.written = self.path / "written"
         self.log = self.path / "tensorboard.log"
 
     def server(self) -> dict[str, Any] | None:
@@ -156,6 +170,33 @@ class Board:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
+    def unwritten(self, wanted: Mapping[str, Points]) -> dict[str, Points]:
+        """Return which runs have yet to be written."""
+        return {run_id: points for run_id, points in wanted.items() if not (self.written / run_id).is_dir()}
+
+    def write(self, wanted: Mapping[str, Points], python: str, writer: str) -> None:
+        """Bring what is written into its state: each run whole, and none that is not shown any more.
+
+        Raises:
+            ActionFailed: the writer did not end well.
+        """
+        drafts = self.path / "drafts"
+        shutil.rmtree(drafts, ignore_errors=True)
+        for place in self.written.glob("*"):
+            if place.name not in wanted:
+                shutil.rmtree(place)
+        missing = self.unwritten(wanted)
+        if missing:
+            asked = [{"folder": str(drafts / run_id), "points": points} for run_id, points in missing.items()]
+            ended = run_program([python, writer], stdin=json.dumps(asked))
+            if ended.returncode:
+                words = "\n".join((ended.stdout + ended.stderr).splitlines()[-LINES_TOLD:]).strip()
+                raise ActionFailed("not_written", f"{writer} ended with {ended.returncode}; its last words: {words}")
+            self.written.mkdir(exist_ok=True)
+            for run_id in missing:
+                (drafts / run_id).replace(self.written / run_id)
+            drafts.rmdir()
+
     def start(self, argv: list[str]) -> str:
         """Start a server and return where it listens.
 
@@ -183,6 +224,8 @@ class Board:
     def remove(self) -> None:
         """Remove what a server was started with; what is not ours is left, and keeps its folder."""
         self.link({})
+        for folder in (self.written, self.path / "drafts"):
+            shutil.rmtree(folder, ignore_errors=True)
         for path in (self.log, self.path / "server.json"):
             path.unlink(missing_ok=True)
         for folder in (self.runs, self.path):
@@ -190,26 +233,30 @@ class Board:
                 folder.rmdir()
 
 
-def wanted_links(params: Mapping[str, Any]) -> dict[str, str]:
-    """Return the name of each run that has summaries, with their folder.
+def wanted_runs(params: Mapping[str, Any], board: Board) -> tuple[dict[str, str], dict[str, Points]]:
+    """Return the name of each run that has something to show, with its folder, and what of those is to be written.
 
     Raises:
-        ActionFailed: there is no run, or none has kept any.
+        ActionFailed: there is no run, or none has anything to show.
     """
     folder = Path(params["results_dir"]).absolute()
-    runs = read_runs(folder)
+    runs = {str(run["run_id"]): run for run in read_runs(folder)}
     if not runs:
         raise ActionFailed("no_runs", f"there is no run in {folder}: run the benchmark first")
-    names = tensorboard.run_names(runs)
-    places = {name: folder / run_id / "summaries" for name, run_id in names.items()}
-    found = {name: str(place) for name, place in places.items() if place.is_dir() and any(place.iterdir())}
-    if not found:
+    links, told = {}, {}
+    for name, run_id in tensorboard.run_names(list(runs.values())).items():
+        kept = folder / run_id / "summaries"
+        if kept.is_dir() and any(kept.iterdir()):
+            links[name] = str(kept)
+        elif points := tensorboard.points(runs[run_id]):
+            links[name], told[run_id] = str(board.written / run_id), points
+    if not links:
         raise ActionFailed(
             "no_summaries",
-            f"none of the {len(runs)} runs in {folder} has kept summaries; measure again with -e summary_interval=100, "
-            "in processes (pods keep theirs in the volume logs of the topology, not in the results)",
+            f"none of the {len(runs)} runs in {folder} has anything to show: none got so far in its training as to "
+            "keep summaries or to tell of it; see each run.json for its cause",
         )
-    return found
+    return links, told
 
 
 def check(params: Mapping[str, Any], server: Mapping[str, Any] | None, check_mode: bool) -> None:
@@ -226,6 +273,8 @@ def check(params: Mapping[str, Any], server: Mapping[str, Any] | None, check_mod
             reader.problem("results_dir", params["results_dir"], "a benchmark's folder")
         if not check_mode and not os.access(params["python"], os.X_OK):
             reader.problem("python", params["python"], "a Python that has TensorBoard")
+        if not Path(params["writer"]).is_file():
+            reader.problem("writer", params["writer"], "a program that writes TensorBoard's files")
         own = server is not None and f":{port}/" in str(server.get("url"))
         owner = None if own or not port else processes.listener("{}:{}".format(params["host"], port))
         if owner is not None:
@@ -238,20 +287,22 @@ def present(board: Board, params: Mapping[str, Any], check_mode: bool) -> dict[s
     """Run a server over all runs that there are."""
     server = board.server()
     check(params, server, check_mode)
-    wanted, before = wanted_links(params), board.links()
+    (wanted, told), before = wanted_runs(params, board), board.links()
+    missing = board.unwritten(told)
     argv = tensorboard.command(params["python"], str(board.runs), params["host"], params["port"])
     url = server.get("url") if server else None
     right = server is not None and server["argv"] == argv and url is not None
     after = url if right else "a new server"
     if not check_mode:
         board.runs.mkdir(parents=True, exist_ok=True)
+        board.write(told, params["python"], params["writer"])
         board.link(wanted)
         if not right:
             if server is not None:
                 processes.end(server)
             url = after = board.start(argv)
     return {
-        "changed": not right or wanted != before,
+        "changed": not right or wanted != before or bool(missing),
         "url": url if right or not check_mode else None,
         "runs": list(wanted),
         "diff": {"before": _described(url if right else server and server.get("url"), before),
@@ -281,7 +332,7 @@ def main() -> None:
     """Read the arguments, act, answer."""
     module = AnsibleModule(
         argument_spec=ARGUMENTS,
-        required_if=[("state", "present", ("results_dir", "python"))],
+        required_if=[("state", "present", ("results_dir", "python", "writer"))],
         supports_check_mode=True,
     )
     act = {"present": present, "absent": absent}[module.params["state"]]

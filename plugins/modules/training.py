@@ -96,6 +96,12 @@ options:
         description: Seed of that order.
         type: int
         required: true
+      repeats:
+        description: Successful runs that are wanted of each cell.
+        type: int
+      gain_threshold:
+        description: The least gain that is worth a step, as a share.
+        type: float
   action:
     description: Used by the action plugin. V(look) reads, V(collect) packs what the run left.
     type: str

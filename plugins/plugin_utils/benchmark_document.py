@@ -3,8 +3,8 @@
 
 """Run documents to a benchmark's document (schema ``dtf.benchmark/2``): cells, series, doubts, the answer.
 
-Everything is a function of the run documents. A plan adds what they cannot tell: how many runs were wanted, and the
-cells that have none. The same documents give the same bytes.
+Everything is a function of the run documents. A plan adds what they cannot tell: the cells that have none, and what is
+wanted now. The same documents give the same bytes.
 
 This plugin util is private to the collection.
 """
@@ -123,7 +123,8 @@ def benchmark_document(
         name: the benchmark's.
         runs: all its run documents, in any order.
         plan: its plan, if there is one; of an earlier version it tells nothing that the runs do not.
-        threshold: the least gain that is worth a step, as a share; unless given the plan's, or a tenth.
+        threshold: the least gain that is worth a step, as a share; unless given the plan's, without one that of the
+            newest run, or a tenth.
         limits: from where on something is suspicious.
 
     Raises:
@@ -131,8 +132,11 @@ def benchmark_document(
         ActionFailed: SciPy is not there.
     """
     plan = plan if plan and plan["schema"] == PLAN_SCHEMA else None
+    wanted = plan or _wanted(runs)
     if threshold is None:
-        threshold = (plan or {}).get("gain_threshold", scaling.GAIN_THRESHOLD)
+        threshold = wanted.get("gain_threshold")
+    if threshold is None:
+        threshold = scaling.GAIN_THRESHOLD
     check_judgement(name, threshold)
     bounds = limits or Limits()
     cells = gather(runs, plan)
@@ -153,7 +157,7 @@ def benchmark_document(
     document = {
         "schema": SCHEMA,
         "name": name,
-        "repeats": plan["repeats"] if plan else max((len(cell.counted) for cell in cells), default=0),
+        "repeats": wanted.get("repeats") or max((len(cell.counted) for cell in cells), default=0),
         "threshold": threshold,
         "answer": _answer(records, series, prices),
         "axes": {word: _values(words, word) for word in varying},
@@ -169,6 +173,14 @@ def benchmark_document(
     }  # fmt: skip
     rounded: dict[str, Any] = _rounded(document)
     return rounded
+
+
+def _wanted(runs: Sequence[Document]) -> Document:
+    """Return what the newest run of a benchmark says was wanted, nothing where none was one's."""
+    of_benchmark = [run for run in runs if run.get("benchmark")]
+    newest = max(of_benchmark, key=lambda run: (str(run["created"]), str(run["run_id"])), default=None)
+    wanted: Document = newest["benchmark"] if newest else {}
+    return wanted
 
 
 def gather(runs: Sequence[Document], plan: Document | None = None) -> list[CellRuns]:

@@ -29,7 +29,7 @@ MOST_DOTS = 240
 #: Series in one picture: as many colours as can be told apart.
 MOST_LINES = 6
 #: Pictures of one kind, rows of one picture, points of one curve, curves of one picture.
-MOST_PICTURES, MOST_ROWS, MOST_POINTS, MOST_CURVES = 4, 24, 120, 24
+MOST_PICTURES, MOST_ROWS, MOST_CURVES = 4, 24, 24
 #: Phases that a reader thinks of as one; the colours of the pictures follow this order.
 PHASE_GROUPS: dict[str, tuple[str, ...]] = {
     "schedule": ("created", "scheduled"),
@@ -269,14 +269,6 @@ def thin(dots: Sequence[Dot], most: int) -> tuple[Dot, ...]:
     room = most - len(kept)
     kept |= {round(place * (len(ordered) - 1) / (room + 1)) for place in range(1, room + 1)}
     return tuple(ordered[place] for place in sorted(kept))
-
-
-def thin_points(points: Sequence[Point], most: int = MOST_POINTS) -> tuple[Point, ...]:
-    """Return at most so many points of a curve, evenly, with both ends."""
-    if len(points) <= most:
-        return tuple(points)
-    step = (len(points) - 1) / (most - 1)
-    return tuple(points[round(place * step)] for place in range(most))
 
 
 def counted_runs(cell: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -811,32 +803,24 @@ def timeline_run(document: Mapping[str, Any]) -> tuple[int, str] | None:
     return max(found, key=lambda pair: (tasks(pair[0]), -pair[0])) if found else None
 
 
-def timeline(run: Mapping[str, Any], events: Sequence[Mapping[str, Any]], label: str, created: float) -> Bars | None:
+def timeline(run: Mapping[str, Any], label: str) -> Bars | None:
     """Return tasks by phases of one run.
 
     Args:
         run: its document.
-        events: its event records; they say until when a parameter server served.
         label: of its cell.
-        created: when the run was created, seconds since the epoch, to set the events' wall time against.
     """
     tasks = list(run["tasks"])
-    finished = {
-        (event["role"], event["index"]): event["wall"] - created for event in events if event["event"] == "finished"
-    }
     bars = []
     for task in sorted(tasks, key=lambda task: (task["role"] != "ps", task["index"]))[:MOST_ROWS]:
         name = f"{task['role']} {task['index']}"
         where = f"{name} on {task['host']}"
-        phases, until = dict(task["phases"]), finished.get((task["role"], task["index"]))
-        serves = task["role"] == "ps" and until is not None
-        if serves:
-            # What follows its start is service to the workers, not the exit that a document without events calls it.
-            phases.update(export=None, exit=None)
+        phases = dict(task["phases"])
+        served = phases.pop("exit") if task["role"] == "ps" else None
         parts = list(phase_parts(phases, where))
-        reached = parts[-1].begin + parts[-1].length if parts else 0.0
-        if serves and until is not None and until > reached > 0:
-            parts.append(Part(SERVES, reached, until - reached, f"{where}\nserves {number(until - reached)} s"))
+        if served and parts:
+            reached = parts[-1].begin + parts[-1].length
+            parts.append(Part(SERVES, reached, served, f"{where}\nserves {number(served)} s"))
         note = f"{task['restarts']} restarts" if task.get("restarts") else ""
         bars.append(Bar(name, tuple(parts), note))
     if not any(row.parts for row in bars):
@@ -853,33 +837,32 @@ def timeline(run: Mapping[str, Any], events: Sequence[Mapping[str, Any]], label:
     )
 
 
-#: Which field of which event is a curve: name, title, event, field, whether it falls.
+#: What is drawn of a training's curves: name, title, curve, column, whether it falls.
 _CURVES = (
-    ("accuracy", "Test accuracy", "evaluated", "test_accuracy", False),
-    ("test-loss", "Test loss", "evaluated", "test_loss", True),
-    ("loss", "Loss of the newest batch", "progress", "loss", True),
+    ("accuracy", "Test accuracy", "test", "accuracy", False),
+    ("test-loss", "Test loss", "test", "loss", True),
+    ("loss", "Loss of the newest batch", "batch", "loss", True),
 )
 
 
-def curves(traces: Sequence[tuple[str, int, Sequence[Mapping[str, Any]]]], cells: int) -> list[Curves]:
+def curves(traces: Sequence[tuple[str, int, Mapping[str, Any]]], cells: int) -> list[Curves]:
     """Return how accuracy and loss went, against the global step and against seconds.
 
     Args:
-        traces: label, workers and event records of one run of each cell.
+        traces: label, workers and ``training.curves`` of one run of each cell.
         cells: how many cells there are, of which these are a choice.
     """
-    groups = _curve_groups([(label, size) for label, size, _events in traces])
+    groups = _curve_groups([(label, size) for label, size, _curves in traces])
     found = []
-    for name, title, event, field, falling in _CURVES:
-        # Seconds since the start barrier, on the chief's monotonic clock: the training time's own axis.
-        lines = [(label, size, chief_points(events, event, field)) for label, size, events in traces]
+    for name, title, curve, column, falling in _CURVES:
+        lines = [(label, size, curve_points(kept.get(curve, {}), column)) for label, size, kept in traces]
         lines = [line for line in lines if line[2]]
         if not lines or (name == "test-loss" and max(len(points) for _label, _size, points in lines) < 2):
             continue
         rest = _rest(len(traces), cells, "cells")
         for axis, place in (("global step", 0), ("seconds since the start barrier", 1)):
             drawn = tuple(
-                Curve(label, *groups[label, size], thin_points([(point[place], point[2]) for point in points]))
+                Curve(label, *groups[label, size], tuple((point[place], point[2]) for point in points))
                 for label, size, points in lines
             )
             found.append(
@@ -910,14 +893,7 @@ def _curve_groups(traces: Sequence[tuple[str, int]]) -> dict[tuple[str, int], tu
     return found
 
 
-def chief_points(events: Sequence[Mapping[str, Any]], event: str, field: str) -> list[tuple[float, float, float]]:
-    """Return global step, seconds since the barrier and value of each such event of the chief after its release."""
-    chief = [record for record in events if record["role"] == "worker" and record["index"] == 0]
-    released = next((record["monotonic"] for record in chief if record["event"] == "released"), None)
-    if released is None:
-        return []
-    return [
-        (float(record["global_step"]), record["monotonic"] - released, float(record[field]))
-        for record in chief
-        if record["event"] == event and record.get(field) is not None and record["monotonic"] >= released
-    ]
+def curve_points(curve: Mapping[str, Any], column: str) -> list[tuple[float, float, float]]:
+    """Return global step, seconds since the start barrier and value of each point of a curve that has one."""
+    columns = (curve.get(name) or () for name in ("global_step", "seconds", column))
+    return [(step, seconds, value) for step, seconds, value in zip(*columns) if None not in (step, seconds, value)]

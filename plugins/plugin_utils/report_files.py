@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from ..module_utils.errors import ActionFailed
-from ..module_utils.sweep import moment
 from . import page_data
 from .drawing import require
 from .figures import Picture
@@ -78,10 +77,12 @@ def former_files(directory: Path, files: Mapping[str, bytes]) -> list[str]:
 
 def _pictures(directory: Path, document: Mapping[str, Any]) -> list[Picture]:
     cells = document["cells"]
-    traces = [
-        (cells[place]["label"], page_data.size_of(cells[place]), _events(directory / run_id))
-        for place, run_id in page_data.runs_to_read(document)
-    ]
+    traces = []
+    for place, run_id in page_data.runs_to_read(document):
+        run = _run(directory, run_id)
+        if run is not None:
+            kept = run["training"].get("curves") or {}
+            traces.append((cells[place]["label"], page_data.size_of(cells[place]), kept))
     measured = sum(1 for cell in cells if page_data.counted_runs(cell))
     found: list[Picture | None] = [
         page_data.answer_picture(document),
@@ -101,27 +102,14 @@ def _timeline(directory: Path, document: Mapping[str, Any]) -> page_data.Bars | 
     if chosen is None:
         return None
     place, run_id = chosen
+    run = _run(directory, run_id)
+    return None if run is None else page_data.timeline(run, document["cells"][place]["label"])
+
+
+def _run(directory: Path, run_id: str) -> dict[str, Any] | None:
+    """Return a run's document; ``None`` where it is gone: a benchmark's can be read without the runs it is from."""
     try:
-        run = page_data.clean(json.loads((directory / run_id / "run.json").read_text(encoding="utf-8")))
+        run: dict[str, Any] = page_data.clean(json.loads((directory / run_id / "run.json").read_text(encoding="utf-8")))
     except (OSError, ValueError):
-        # The document can be read without the runs it is from; a picture of one cannot be drawn then.
         return None
-    label = document["cells"][place]["label"]
-    return page_data.timeline(run, _events(directory / run_id), label, moment(run["created"]))
-
-
-def _events(folder: Path) -> list[dict[str, Any]]:
-    """Return the events of a run, none where they were not kept; a line that was cut off is left out."""
-    try:
-        lines = (folder / "events.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-    events = []
-    for line in lines:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict) and event.get("schema") == "dtf.event/1":
-            events.append(event)
-    return events
+    return run

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from ansible_collections.dtf.cluster.plugins.module_utils.stats import STARTUP
 from ansible_collections.dtf.cluster.plugins.module_utils.supervisor import process_identity
-from tests.fixtures.synthetic_runs import run_document, topology
+from ansible_collections.dtf.cluster.plugins.module_utils.sweep import moment
+from tests.fixtures.synthetic_runs import run_document, topology, write_folder
 
 from .conftest import Desk
 
@@ -52,7 +56,7 @@ def test_the_server_shows_each_run_by_its_words_and_is_gone_when_it_is_stopped(b
     assert f"runs of benchmark: {url}" in started.output
     shown = ask(url, "data/runs")
     assert {"workers=1 ps=1/repeat 1", "workers=2 ps=1/repeat 1"} <= set(shown)
-    # A run that was refused or failed early has nothing to show.
+    # A run that was refused or failed early has nothing to show; of all others the summaries are what is shown.
     kept = [path for path in (board.results / "benchmark").glob("*/summaries") if any(path.iterdir())]
     assert len(shown) == len(kept), [(run["state"], run["cause"]) for run in board.runs("benchmark")]
     tags = ask(url, "data/plugin/scalars/tags")
@@ -88,10 +92,10 @@ def test_what_keeps_it_from_being_started_is_told(board: Desk) -> None:
     run = board.results / "benchmark" / "run-01"
     run.mkdir(parents=True)
     assert "run the benchmark first" in board.play("tensorboard.yml").output
-    (run / "run.json").write_text(json.dumps(run_document(topology(1))))
+    (run / "run.json").write_text(json.dumps(run_document(topology(1), state="failed")))
     played = board.play("tensorboard.yml")
     assert played.code == 2
-    assert "-e summary_interval=100" in played.output
+    assert "none of the 1 runs in" in played.output
     (run / "summaries").mkdir()
     (run / "summaries" / "events").touch()
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -102,3 +106,30 @@ def test_what_keeps_it_from_being_started_is_told(board: Desk) -> None:
     assert played.code == 2
     assert f"port: {port} is not valid" in played.output
     assert board.processes() == []
+
+
+@pytest.mark.network
+def test_of_a_run_without_summaries_the_curves_of_its_document_are_shown(board: Desk) -> None:
+    pods = run_document(topology(2, runtime="kubernetes"), 8.0, number=2)
+    write_folder(board.results / "benchmark", [run_document(topology(1, runtime="kubernetes"), state="failed"), pods])
+    board.play("tensorboard.yml").succeeded()
+    url = server(board)["url"]
+    name = "workers=2 ps=1/run"
+    assert {run: sorted(tags) for run, tags in ask(url, "data/plugin/scalars/tags").items()} == {
+        name: ["cross_entropy", "global_steps_per_second", "test_accuracy", "test_loss"]
+    }
+    released = moment(pods["created"]) + sum(pods["phases"][phase] for phase in STARTUP)
+    query = urllib.parse.urlencode({"tag": "test_accuracy", "run": name})
+    ((wall, step, accuracy),) = ask(url, f"data/plugin/scalars/scalars?{query}")
+    assert (wall, step) == (pytest.approx(released + 8), pods["spec"]["training"]["steps"])
+    assert accuracy == pytest.approx(0.9)
+    assert board.play("tensorboard.yml").succeeded().changed == 0
+
+    written = board.root / "tensorboard/servers/benchmark/written"
+    assert [place.name for place in written.iterdir()] == [pods["run_id"]]
+    shutil.rmtree(written)
+    assert board.play("tensorboard.yml", "--check").succeeded().changed == 1
+    assert board.play("tensorboard.yml").succeeded().changed == 1
+    assert any((written / pods["run_id"]).iterdir())
+    board.play("tensorboard.yml", tensorboard_state="absent").succeeded()
+    assert not written.parent.exists()

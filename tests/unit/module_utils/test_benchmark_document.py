@@ -22,6 +22,7 @@ from ansible_collections.dtf.cluster.plugins.module_utils.spec import Topology
 from ansible_collections.dtf.cluster.plugins.plugin_utils import scientific
 from ansible_collections.dtf.cluster.plugins.plugin_utils.benchmark_document import benchmark_document
 from ansible_collections.dtf.cluster.plugins.plugin_utils.benchmark_tables import cells_csv, runs_csv, table
+from ansible_collections.dtf.cluster.plugins.plugin_utils.scaling import GAIN_THRESHOLD
 from tests.fixtures.synthetic_runs import run_document as run
 from tests.fixtures.synthetic_runs import topology, write_folder
 
@@ -240,6 +241,19 @@ def test_a_document_of_an_earlier_version_is_read_too() -> None:
 def test_a_plan_of_an_earlier_version_is_passed_over() -> None:
     runs = series({1: [10.0, 11.0], 2: [6.0, 6.1]})
     assert benchmark_document("b", runs, {"schema": "dtf.plan/1", "topologies": []}) == benchmark_document("b", runs)
+
+
+def test_without_a_plan_the_newest_run_says_what_was_wanted() -> None:
+    runs = series({1: [10.0, 11.0], 2: [9.0, 9.1]})
+    for number, made in enumerate(runs):
+        made["benchmark"].update(repeats=3 + number, gain_threshold=0.2 + number / 100)
+    told = benchmark_document("b", runs[::-1])
+    assert (told["repeats"], told["threshold"]) == (6, 0.23)
+    assert benchmark_document("b", runs, threshold=0.5)["threshold"] == 0.5
+    for made in runs:
+        made["benchmark"].update(repeats=None, gain_threshold=None)
+    untold = benchmark_document("b", runs)
+    assert (untold["repeats"], untold["threshold"]) == (2, GAIN_THRESHOLD)
 
 
 def test_what_never_trained_has_not_started() -> None:

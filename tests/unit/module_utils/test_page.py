@@ -132,14 +132,20 @@ def test_a_square_without_a_run_says_why(document: dict[str, Any]) -> None:
     assert "needs more memory" in [tip for row in heat.tips for tip in row][place]
 
 
-def test_without_events_there_are_no_curves_and_the_timeline_stays(tmp_path: Path, results: Path) -> None:
+def test_without_its_runs_a_document_is_drawn_but_for_their_curves(tmp_path: Path, document: dict[str, Any]) -> None:
+    names = [picture.name for picture in report_files._pictures(tmp_path, document)]
+    assert "phases" in names
+    assert [name for name in names if name.startswith(("loss", "accuracy", "test-loss", "timeline"))] == []
+
+
+def test_all_is_drawn_from_run_documents_alone(tmp_path: Path, results: Path, whole: dict[str, Any]) -> None:
     for run in results.glob("*/run.json"):
         (tmp_path / run.parent.name).mkdir()
         (tmp_path / run.parent.name / "run.json").write_bytes(run.read_bytes())
-    made = benchmark_document("synthetic", read_runs(tmp_path))
-    names = [picture.name for picture in report_files._pictures(tmp_path, made)]
-    assert "timeline" in names
-    assert [name for name in names if name.startswith(("loss", "accuracy", "test-loss"))] == []
+    alone = benchmark_document("synthetic", read_runs(tmp_path))
+    assert (alone["threshold"], alone["repeats"]) == (whole["threshold"], whole["repeats"])
+    drawn = report_files._pictures(tmp_path, alone)
+    assert {picture.name for picture in drawn} == {picture.name for picture in report_files._pictures(results, whole)}
 
 
 def test_the_bar_of_a_cell_is_as_long_as_its_runs_took(document: dict[str, Any]) -> None:
@@ -238,15 +244,6 @@ def test_thinning_keeps_every_outlier_and_a_choice_of_the_others_that_is_even() 
     assert max(after - before for before, after in pairwise(places)) < 50
 
 
-@given(st.integers(0, 2000), st.integers(2, 200))
-def test_a_curve_keeps_both_ends(count: int, most: int) -> None:
-    points = [(float(place), place / 2) for place in range(count)]
-    thinned = page_data.thin_points(points, most)
-    assert len(thinned) == min(count, most)
-    assert list(thinned) == sorted(set(thinned))
-    assert not points or (thinned[0], thinned[-1]) == (points[0], points[-1])
-
-
 def test_what_is_left_out_is_told(document: dict[str, Any]) -> None:
     cells = document["cells"] * 3
     strip = page_data.strip({**document, "cells": cells})
@@ -291,7 +288,6 @@ def test_names_are_only_ever_names(
         folder = tmp_path / run.parent.name
         folder.mkdir()
         (folder / "run.json").write_text(json.dumps(content))
-        (folder / "events.jsonl").write_bytes((run.parent / "events.jsonl").read_bytes())
     clean = Reader(files["report.html"].decode())
     document.update(name=HOSTILE, answer=HOSTILE, shared={HOSTILE: HOSTILE})
     document["doubts"] = [

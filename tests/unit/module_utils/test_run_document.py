@@ -104,8 +104,10 @@ def test_the_document_of_a_good_run() -> None:
     assert document["environment"]["hosts"] == [{"name": "a", **MACHINE}]
     assert document["benchmark"] is None
     assert_exactly(SCHEMA, document)
-    label = {"name": "b", "repeat": 2, "number": 7, "seed": 1}
-    assert made(benchmark=label)["benchmark"] == label
+    label = {"name": "b", "repeat": 2, "number": 7, "seed": 1, "repeats": 5, "gain_threshold": 0.1}
+    document = made(benchmark=label)
+    assert document["benchmark"] == label
+    assert_exactly(SCHEMA, document)
 
 
 def test_a_late_worker_stands_in_its_start_and_in_the_barrier_and_not_in_the_training() -> None:
@@ -136,7 +138,7 @@ def test_every_task_tells_its_own_host_phases_and_use() -> None:
     last_phases = [
         tuple(task["phases"][name] for name in ("scheduled", "train", "export", "exit")) for task in document["tasks"]
     ]
-    assert last_phases == [(0.5, None, None, None), (0.5, 6, 2, 1.25), (1.5, 6, None, 3.5)]
+    assert last_phases == [(0.5, None, None, 0), (0.5, 6, 2, 1.25), (1.5, 6, None, 3.5)]
 
 
 def test_a_worker_that_was_not_counted_has_no_steps() -> None:
@@ -282,7 +284,9 @@ def test_a_restarted_task_is_counted_and_its_first_start_is_kept() -> None:
     assert {name: ps["phases"][name] for name in ("start", "import", "connect")} == {
         "start": 1, "import": 2, "connect": 1,
     }  # fmt: skip
-    assert [ps["phases"][name] for name in ("barrier", "train", "export", "exit")] == [None] * 4
+    assert [ps["phases"][name] for name in ("barrier", "train", "export")] == [None] * 3
+    assert ps["phases"]["exit"] == 34, "it served, and came back to serve on"
+    assert sum(length for length in ps["phases"].values() if length) == 39
     assert other["phases"]["export"] is None
 
 

@@ -134,7 +134,31 @@ def test_the_training_is_timed_from_release_to_target() -> None:
         "test_accuracy": 0.9,
         "test_loss": 0.4,
         "clock": "chief monotonic",
+        "curves": {
+            "batch": {"seconds": [1], "global_step": [50], "loss": [None], "steps_per_second": [None]},
+            "test": {"seconds": [10.5], "global_step": [None], "accuracy": [0.9], "loss": [0.4]},
+        },
     }
+
+
+def test_a_curve_begins_with_the_release_and_has_a_hundred_points_at_most() -> None:
+    told = [event("progress", 10 + place / 10, global_step=place, loss=1 / (place + 1)) for place in range(1000)]
+    opened = [*WHOLE[:4], *told]
+    batch = stats.training(opened, 2000, 20)["curves"]["batch"]  # type: ignore[index]
+    assert {len(column) for column in batch.values()} == {100}
+    assert (batch["global_step"][0], batch["global_step"][-1]) == (40, 999)
+    assert (batch["seconds"][0], batch["seconds"][-1]) == pytest.approx((0, 95.9))
+    assert batch["loss"][0] == 1 / 41
+    closed = stats.training(told, 2000, 20)["curves"]["batch"]  # type: ignore[index]
+    assert set(map(len, closed.values())) == {0}, "what was said before any release is of no training"
+
+
+@given(st.integers(0, 2000), st.integers(2, 200))
+def test_what_is_thinned_keeps_both_ends_and_its_order(count: int, most: int) -> None:
+    chosen = stats.thinned(range(count), most)
+    assert len(chosen) == min(count, most)
+    assert chosen == sorted(set(chosen))
+    assert not count or (chosen[0], chosen[-1]) == (0, count - 1)
 
 
 def test_what_never_happened_is_null() -> None:

@@ -236,7 +236,7 @@ def test_a_cell_is_told_by_what_is_not_the_same_in_all() -> None:
 @pytest.mark.parametrize("of", [topology(2), topology(2, runtime="kubernetes")])
 def test_a_refused_run_has_a_document_like_any_other(of: Topology) -> None:
     cause = {"reason": "invalid_input", "message": "quota"}
-    label = {"name": "b", "repeat": 1, "number": 3, "seed": 1}
+    label = {"name": "b", "repeat": 1, "number": 3, "seed": 1, "repeats": 5, "gain_threshold": None}
     document = refused_document(of, "r-1", 1000.0, cause, {"ansible": "2.19", "collection": None}, label)
     jsonschema.validate(document, RUN_SCHEMA, cls=jsonschema.Draft202012Validator)
     assert (document["state"], document["benchmark"]) == ("failed", label)

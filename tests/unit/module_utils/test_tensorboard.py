@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.dtf.cluster.plugins.module_utils import processes
+from ansible_collections.dtf.cluster.plugins.module_utils.stats import STARTUP
 from ansible_collections.dtf.cluster.plugins.module_utils.supervisor import process_identity
-from ansible_collections.dtf.cluster.plugins.module_utils.tensorboard import address, command, run_names
+from ansible_collections.dtf.cluster.plugins.module_utils.sweep import moment
+from ansible_collections.dtf.cluster.plugins.module_utils.tensorboard import address, command, points, run_names
 from tests.fixtures.synthetic_runs import run_document, topology
 
 
@@ -52,6 +54,27 @@ def test_words_that_differ_are_in_the_name() -> None:
 def test_every_name_is_a_folder_and_a_link_in_it() -> None:
     names = list(run_names([run_document(topology(1, training={"learning_rate": 1e-05}))]))
     assert [name.count("/") for name in names] == [1]
+
+
+def test_a_run_that_kept_nothing_shows_the_curves_of_its_document() -> None:
+    run = run_document(topology(2, runtime="kubernetes"), 8.0)
+    released = moment(run["created"]) + sum(run["phases"][name] for name in STARTUP)
+    steps = run["spec"]["training"]["steps"]
+    assert points(run) == [
+        {
+            "wall": released + 4,
+            "step": steps // 2,
+            "values": {"cross_entropy": 9.5, "global_steps_per_second": steps / 8},
+        },
+        {"wall": released + 8, "step": steps, "values": {"test_accuracy": 0.9, "test_loss": 0.3}},
+    ]
+    run["training"]["curves"]["batch"]["loss"] = [None]
+    assert points(run)[0]["values"] == {"global_steps_per_second": steps / 8}
+    run["training"]["curves"]["batch"]["steps_per_second"] = [None]
+    assert len(points(run)) == 1, "a point without a value is none"
+    assert points(run_document(topology(1), state="failed")) == []
+    del run["training"]["curves"]
+    assert points(run) == [], "a document of an earlier version has none"
 
 
 @pytest.mark.parametrize(

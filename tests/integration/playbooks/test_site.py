@@ -32,6 +32,11 @@ def assert_honest(run: dict[str, object], repository: Path) -> None:
         steps = [entry["local_steps"] for entry in run["tasks"] if entry["role"] == "worker"]
         assert sum(steps) == training["global_step_last"]
     assert training["seconds"] == pytest.approx(run["phases"]["train"])
+    assert training["curves"]["test"]["accuracy"][-1] == training["test_accuracy"]
+    for entry in run["tasks"]:
+        own = [seconds for seconds in entry["phases"].values() if seconds is not None]
+        assert sum(own) <= run["wall_seconds"] + 0.1, "a parameter server's too, which served all the while"
+        assert sum(own) >= training["seconds"]
 
 
 def test_trains_once_and_then_changes_nothing(desk: Desk, repository: Path) -> None:

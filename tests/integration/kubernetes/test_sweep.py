@@ -71,10 +71,10 @@ def test_processes_and_pods_take_turns_on_the_same_nodes(sweeps: Sweeps) -> None
     assert [repeat for _runtime, repeat, _state in made] == [1, 1, 2, 2]
     hosts = {frozenset(task["host"] for task in run["tasks"]) for run in sweeps.runs("turns")}
     assert len(hosts) == 1
-    for run in sweeps.runs("turns"):
-        assert run["training"]["curves"]["test"]["accuracy"][-1] == run["training"]["test_accuracy"]
-        served = [task["phases"]["exit"] for task in run["tasks"] if task["role"] == "ps"]
-        assert min(served) > run["training"]["seconds"], "of pods and of processes alike"
+    for each in sweeps.runs("turns"):
+        assert each["training"]["curves"]["test"]["accuracy"][-1] == each["training"]["test_accuracy"]
+        served = [task["phases"]["exit"] for task in each["tasks"] if task["role"] == "ps"]
+        assert min(served) > each["training"]["seconds"], "of pods and of processes alike"
     document = json.loads((sweeps.results / "turns" / "benchmark.json").read_text())
     backends = {cell["cell"]["runtime"]: cell["cell"]["backend"] for cell in document["cells"]}
     assert backends == {"process": None, "kubernetes": "statefulset"}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -47,7 +45,7 @@ class Laboratory:
     def play(self, playbook: str, *options: str) -> str:
         """Run a playbook to its end; return what it printed."""
         running = self.start(playbook, *options)
-        printed, _nothing = running.communicate(timeout=280)
+        printed, _nothing = running.communicate(timeout=500)
         assert running.returncode == 0, printed[-6000:]
         return printed
 
@@ -57,12 +55,6 @@ class Laboratory:
         kubeconfig = Path(hosts["vars"]["ansible_ssh_private_key_file"]).with_name("kubeconfig")
         command = [str(BUNDLE / "bin" / "kubectl"), "--kubeconfig", str(kubeconfig), *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
-
-
-def kill(running: subprocess.Popen[str]) -> None:
-    """Kill a playbook and all of its processes in the midst of what they do; nothing on the hosts is told."""
-    os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
 
 
 def changed(printed: str) -> dict[str, int]:

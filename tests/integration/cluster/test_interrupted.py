@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.cluster.conftest import changed, kill
+from tests.fixtures.power_cut import power_cut
+from tests.integration.cluster.conftest import changed
 
 if TYPE_CHECKING:
     from tests.integration.cluster.conftest import Laboratory
@@ -38,7 +39,7 @@ def test_a_killed_playbook_converges_when_it_is_run_again(laboratory: Laboratory
                 time.sleep(chance.uniform(0, 1.5))
                 print(f"killed in {line.strip().strip('*')}")
                 break
-        kill(running)
+        power_cut(running)
 
     laboratory.play("cluster")
     again = changed(laboratory.play("cluster"))

@@ -18,6 +18,7 @@ from urllib.request import urlopen
 
 import pytest
 from laboratory import machine
+from laboratory.containers import LABEL
 from laboratory.store import Store, default_folder
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -69,13 +70,22 @@ def play(folder: Path, content: dict[str, Any], *options: str, **variables: Any)
 
 
 @pytest.fixture(scope="session")
-def docker() -> str:
-    """Docker, with an engine that answers: one of the laboratory's if none runs."""
+def docker() -> Iterator[str]:
+    """Docker, with an engine that answers: one of the laboratory's if none runs, which stays until these tests end."""
     machine.install(["docker", "dockerd", "iptables"], print)
-    if not machine.engine_answers():
-        kept = Store(default_folder())
-        machine.start_engine(kept.engine_pid, kept.engine_log)
-    return "docker"
+    kept, claim = Store(default_folder()), "dtf-image-tests"
+    with kept.locked():
+        if not machine.engine_answers():
+            machine.start_engine(kept.engine_pid, kept.engine_log)
+        # A build is no container: without one, the last laboratory that goes would take the engine with it.
+        nothing = b"\0" * 10240
+        subprocess.run(["docker", "import", "-", f"{claim}:1"], input=nothing, check=True, capture_output=True)
+        subprocess.run(["docker", "rm", claim], check=False, capture_output=True)
+        labelled = ["--name", claim, "--label", f"{LABEL}=image-tests"]
+        subprocess.run(["docker", "create", *labelled, f"{claim}:1", "nothing"], check=True, capture_output=True)
+    yield "docker"
+    subprocess.run(["docker", "rm", claim], check=True, capture_output=True)
+    subprocess.run(["docker", "image", "rm", f"{claim}:1"], check=True, capture_output=True)
 
 
 @pytest.fixture(params=["docker", "buildah"])

@@ -76,7 +76,7 @@ class Desk:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=280,
+            timeout=880,
             check=False,
         )
         return Played(done.returncode, done.stdout)

@@ -80,7 +80,8 @@ class Host:
 
     def run_file(self, file: str, name: str = "t") -> Path:
         """Return a file of the newest run's directory."""
-        return self.root / "topologies" / name / "runs" / str(self.state(name)["run_id"]) / file
+        topology = self.root / "topologies" / name
+        return topology / "runs" / str(json.loads((topology / "current.json").read_text())["run_id"]) / file
 
 
 def task_of(state: Mapping[str, object], role: str, index: int) -> dict[str, object]:

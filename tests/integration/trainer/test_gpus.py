@@ -49,12 +49,12 @@ def test_a_stopped_worker_tells_of_its_gpus_and_is_gone_in_time(flags: list[str]
         cluster.start()
         cluster.wait_for_step(50)
         (process,) = looking(cluster.chief)
-        time.sleep(1.2)
+        time.sleep(3)  # the first second of a training is not looked at
         assert cluster.chief.process is not None
         began = time.monotonic()
         cluster.chief.process.send_signal(signal.SIGTERM)
         code = cluster.chief.process.wait(10)
-        assert (code, time.monotonic() - began < 2) == (143, True)
+        assert (code, time.monotonic() - began < 4) == (143, True)
         cluster.until("the last word", lambda: cluster.chief.named("finished"), restart=False)
         told = [event["event"] for event in cluster.chief.events]
         assert told[-2:] == ["gpu", "finished"]

@@ -35,6 +35,8 @@ NVIDIA_SMI = (
     "--query-gpu=name,uuid,memory.total,driver_version,utilization.gpu",
     "--format=csv,noheader,nounits",
 )
+#: A pod may live so much longer than somebody waits for it.
+SECONDS_AFTER_WAITING = 5
 #: A pod that nobody took away is taken away so long after the time it was given.
 LEFT_BEHIND_SECONDS = 60.0
 #: Devices that are just being given back are free again within that time.
@@ -182,7 +184,8 @@ def manifest(smoke: Smoke, node: str, number: int) -> dict[str, Any]:
     """
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
-        "activeDeadlineSeconds": max(1, math.ceil(smoke.seconds)),
+        # For who asks nobody any more: as long as somebody waits, that is the clock that counts, and it tells why.
+        "activeDeadlineSeconds": math.ceil(smoke.seconds) + SECONDS_AFTER_WAITING,
         "terminationGracePeriodSeconds": 1,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,

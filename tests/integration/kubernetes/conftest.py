@@ -125,13 +125,17 @@ def busybox(laboratory: Path | None) -> str:
 
 @pytest.fixture(scope="session")
 def audit(laboratory: Path | None) -> Callable[[], list[Document]]:
-    """Everything the API server was asked so far, as it wrote it down."""
+    """Everything the API server was asked so far by this collection, as it wrote it down."""
     if laboratory is None or os.environ.get("DTF_TEST_LAB"):
         pytest.skip("only the tests' own cluster writes down what it is asked")
     hosts = LabHosts(laboratory)
 
+    # It writes a new file from time to time; the names of the older ones come first.
+    files = f"{AUDIT_LOG.rpartition('/')[0]}/*.log"
+    search = f"""LC_ALL=C grep -h '"userAgent":"dtf.cluster"' {files} || true"""
+
     def read() -> list[Document]:
-        return [json.loads(line) for line in hosts.run(hosts.control_plane, f"cat {AUDIT_LOG}").splitlines()]
+        return [json.loads(line) for line in hosts.run(hosts.control_plane, search).splitlines()]
 
     return read
 

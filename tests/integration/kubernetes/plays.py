@@ -18,6 +18,7 @@ import yaml
 from ansible_collections.dtf.cluster.plugins.module_utils.errors import ActionFailed
 from ansible_collections.dtf.cluster.plugins.module_utils.kube_errors import Gone
 from ansible_collections.dtf.cluster.plugins.module_utils.kubernetes_client import Cluster
+from tests.fixtures.power_cut import power_cut
 from tests.integration.ansible_command import ansible_playbook, environment
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -96,6 +97,7 @@ class Play:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     @property
@@ -125,8 +127,7 @@ class Play:
 
     def kill(self) -> None:
         """End it, whatever it does."""
-        self._process.kill()
-        self._process.wait()
+        power_cut(self._process)
 
 
 @dataclass

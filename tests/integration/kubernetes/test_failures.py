@@ -113,7 +113,7 @@ FAULTS = {
         POD,
         "image.invalid",
         "reaches the registry",
-        waits_for("ErrImagePull"),
+        waits_for("ErrImagePull", "ImagePullBackOff"),
     ),
     "image-never-pulled": Fault(
         {"image": "dtf.cluster/trainer:none", "image_pull_policy": "Never"},

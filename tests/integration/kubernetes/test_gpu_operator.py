@@ -123,7 +123,6 @@ def site(
     made.forget(CARDS)
 
 
-@pytest.mark.timeout(600)
 def test_the_operator_comes_changes_is_upgraded_and_goes(site: Site) -> None:
     """Each twice, and first in check mode."""
     chart = pack(OPERATOR, site.folder)
@@ -171,7 +170,6 @@ def test_the_operator_comes_changes_is_upgraded_and_goes(site: Site) -> None:
     site.forget()
 
 
-@pytest.mark.timeout(300)
 def test_the_device_plugin_alone_is_the_lighter_way(site: Site) -> None:
     chart = pack(DEVICE_PLUGIN, site.folder)
     given = {
@@ -190,7 +188,6 @@ def test_the_device_plugin_alone_is_the_lighter_way(site: Site) -> None:
     assert site.play(**gone).changed == 0
 
 
-@pytest.mark.timeout(120)
 def test_everything_that_is_wrong_is_told_before_anything_is_done(site: Site) -> None:
     chart = pack(OPERATOR, site.folder)
     ended = site.play(
@@ -206,7 +203,6 @@ def test_everything_that_is_wrong_is_told_before_anything_is_done(site: Site) ->
     assert site.kinds() == []
 
 
-@pytest.mark.timeout(300)
 def test_what_waiting_cannot_mend_is_told_with_its_cause(site: Site) -> None:
     """The operator is to bring a driver of which there is no image. The last test: it leaves the release."""
     chart = pack(OPERATOR, site.folder)

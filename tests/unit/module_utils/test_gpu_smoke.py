@@ -56,7 +56,7 @@ def test_a_pod_asks_as_a_training_would_and_is_kept_to_its_node_by_the_scheduler
     assert container["resources"]["requests"][GPU] == container["resources"]["limits"][GPU] == "1"
     assert container["command"] == list(NVIDIA_SMI)
     assert {"key": GPU, "operator": "Exists"} in pod["spec"]["tolerations"]
-    assert (pod["spec"]["restartPolicy"], pod["spec"]["activeDeadlineSeconds"]) == ("Never", 121)
+    assert (pod["spec"]["restartPolicy"], pod["spec"]["activeDeadlineSeconds"]) == ("Never", 126)
     assert "runtimeClassName" not in pod["spec"]
     assert "imagePullSecrets" not in pod["spec"]
 
@@ -90,7 +90,7 @@ def test_what_is_given_is_in_the_pod() -> None:
     assert spec["imagePullSecrets"] == [{"name": "a"}, {"name": "b"}]
     assert spec["tolerations"][-1] == {"key": "team", "operator": "Exists"}
     assert spec["containers"][0]["resources"]["limits"]["nvidia.com/mig-1g.5gb"] == "1"
-    assert spec["activeDeadlineSeconds"] == 1
+    assert spec["activeDeadlineSeconds"] == 6, "who waits for it is the first to give up"
 
 
 @pytest.mark.parametrize(

@@ -44,16 +44,16 @@ _NO_SUCH_IMAGE = re.compile(
     r"authorization failed|invalid reference",
     re.IGNORECASE,
 )
-_BUSY_REGISTRY = re.compile(
-    r"timeout|deadline exceeded|too many requests|\b(429|50[0234])\b|connection reset|unexpected EOF|toomanyrequests",
-    re.IGNORECASE,
+#: What a registry says that is there and has no time.
+BUSY_REGISTRY = re.compile(
+    r"timeout|deadline exceeded|too ?many ?requests|\b(429|50[0234])\b|connection reset|unexpected EOF", re.IGNORECASE
 )
 #: What no further try finds in an image.
 _NO_PROGRAM = re.compile(r"exec: .*(no such file or directory|not found|permission denied)|exec format error")
 #: A pod that took more than it was given, and not its node that had too little.
 _OWN_FAULT = re.compile(r"exceed(s|ed)\b.*\blimit\b")
-#: What a runtime says of a RuntimeClass whose handler it was not told of.
-_NO_RUNTIME = re.compile(r"no runtime for \S+ is configured")
+#: What containerd and CRI-O say of a RuntimeClass whose handler they do not have.
+NO_RUNTIME = re.compile(r"no runtime for \S+ is configured|failed to find runtime handler \S+")
 _NO_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found')
 _MISSING_OBJECT = re.compile(
     r'(secret|configmap) "([^"]+)" not found|references non-existent (secret|config) key', re.IGNORECASE
@@ -379,7 +379,7 @@ def _image(look: _Look) -> Iterator[Suspicion]:
             patience = AT_ONCE
             step = "look at kubernetes.image and at what the registry holds; for a private one, at image_pull_secrets"
         else:
-            patience = LONG if _BUSY_REGISTRY.search(text) else SHORT
+            patience = LONG if BUSY_REGISTRY.search(text) else SHORT
             step = f"see that node {pod.node} reaches the registry (name, port, certificate, proxy), or pre-load it"
         yield look.of_pod("image_pull", pod, f"{word}: {text or 'no reason given'}", step, patience)
 
@@ -423,7 +423,7 @@ def _not_mounted(look: _Look, pod: PodView) -> Iterator[Suspicion]:
     sandbox = look.told(pod, "FailedCreatePodSandBox")
     if sandbox:
         text = str(sandbox[-1].get("message"))
-        if _NO_RUNTIME.search(text):
+        if NO_RUNTIME.search(text):
             step = (
                 f"node {pod.node} lacks what kubernetes.runtime_class means: install that runtime (for NVIDIA's the "
                 "container toolkit) and run the role containerd, or keep the pods off it (kubernetes.node_selector)"

@@ -10,25 +10,18 @@ This module util is private to the collection and imports the standard library o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .cluster_status import HOPELESS, MANY_RESTARTS, is_hopeless, pod_cause
-from .kube_causes import WAITING_FOR_IMAGE, event_count, event_time
+from .kube_causes import BUSY_REGISTRY, NO_RUNTIME, WAITING_FOR_IMAGE, event_count, event_time
 
 Object = Mapping[str, Any]
 
 #: So many times a node has asked for an image in vain before nobody expects it any more.
 PULL_TRIES = 3
 _LONGEST = 500
-#: What a registry says that is there and has no time.
-_BUSY_REGISTRY = re.compile(
-    r"timeout|deadline exceeded|too ?many ?requests|\b(429|50[0234])\b|connection reset|unexpected EOF", re.IGNORECASE
-)
-#: What containerd and CRI-O say of a RuntimeClass whose handler they do not have.
-_NO_RUNTIME = re.compile(r"no runtime for \S+ is configured|failed to find runtime handler \S+")
 _NO_IMAGE_AT_ALL = ("ErrImageNeverPull", "InvalidImageName")
 
 
@@ -158,7 +151,7 @@ def _no_image(look: _Look, container: Object, word: str, text: str) -> Trouble:
     if pulls and (not text or (text.startswith("Back-off") and ": " not in text)):
         text = str(pulls[-1].get("message"))
     tries = max(sum(map(event_count, pulls)), sum(map(event_count, look.told("Pulling"))))
-    for_good = word in _NO_IMAGE_AT_ALL or (tries >= PULL_TRIES and not _BUSY_REGISTRY.search(text))
+    for_good = word in _NO_IMAGE_AT_ALL or (tries >= PULL_TRIES and not BUSY_REGISTRY.search(text))
     counted = f" ({tries} tries)" if tries > 1 else ""
     step = (
         f"see that {look.node} reaches the registry (name, port, certificate, proxy), that it holds this image, "
@@ -205,7 +198,7 @@ def _being_made(look: _Look) -> Trouble | None:
     text = short(str(told[-1].get("message") or told[-1]["reason"]))
     if told[-1].get("reason") != "FailedCreatePodSandBox":
         return Trouble("volume", text, f"create what it names, or look at {look.node}")
-    if _NO_RUNTIME.search(text):
+    if NO_RUNTIME.search(text):
         step = (
             f"install that runtime on {look.node} (for NVIDIA's the container toolkit) and run the role containerd, or "
             "name another RuntimeClass"

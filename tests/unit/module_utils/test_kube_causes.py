@@ -335,11 +335,16 @@ def test_a_device_that_is_lost_is_told_before_what_comes_of_it(state: dict[str, 
     assert "device_lost" not in [entry.cause.reason for entry in found({"pods": [running]})]
 
 
-def test_a_node_without_the_runtime_of_a_runtime_class_is_named() -> None:
-    message = (
-        "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to get sandbox runtime: "
-        'no runtime for "nvidia" is configured'
-    )
+@pytest.mark.parametrize(
+    "said",
+    [
+        'failed to get sandbox runtime: no runtime for "nvidia" is configured',
+        "failed to find runtime handler nvidia from runtime list map[crun runc]",
+    ],
+    ids=["containerd", "CRI-O"],
+)
+def test_a_node_without_the_runtime_of_a_runtime_class_is_named(said: str) -> None:
+    message = f"Failed to create pod sandbox: rpc error: code = Unknown desc = {said}"
     status = {"phase": "Pending", "containerStatuses": [{"name": "trainer", **waiting("ContainerCreating")}]}
     view = {
         "pods": [pod(spec={"nodeName": "w2"}, status=status)],

@@ -29,8 +29,10 @@ EMPTY := $(VENV)/.empty-$(call digest)
 RUN := $(VENV)/.run-$(call digest,$(RUN_PINS))
 DEV := $(VENV)/.dev-$(call digest,$(DEV_PINS))
 
-# Every pin is written down, so pip resolves nothing; `pip check` proves that none is missing.
+# Every pin is written down, so pip resolves nothing; `pip check` proves that none is missing. Python compiles what is
+# imported when it is: most of it never is.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+INSTALL := $(PIP) install --no-deps --no-compile
 
 JUNIT := build/junit
 PYTEST := $(BIN)/python -m pytest
@@ -163,11 +165,11 @@ $(EMPTY):
 
 $(RUN): | $(EMPTY)
 	@echo "Installing $(RUN_PINS)"
-	@$(PIP) install --no-deps --requirement requirements.txt
+	@$(INSTALL) --requirement requirements.txt
 	@rm -f $(VENV)/.run-*; touch $@
 
 $(DEV): | $(RUN)
 	@echo "Installing requirements-dev.txt"
-	@$(PIP) install --no-deps $(addprefix --requirement ,$(DEV_PINS))
+	@$(INSTALL) $(addprefix --requirement ,$(DEV_PINS))
 	@$(PIP) check
 	@rm -f $(VENV)/.dev-*; touch $@

@@ -36,7 +36,7 @@ CURVES: dict[str, tuple[str, dict[str, str]]] = {
     "test": ("evaluated", {"accuracy": "test_accuracy", "loss": "test_loss"}),
 }
 #: Points that are kept of a curve: more would be seen in no picture, and documents are read by the thousand.
-MOST_POINTS = 100
+MOST_POINTS = 50
 
 Item = TypeVar("Item")
 

@@ -141,11 +141,11 @@ def test_the_training_is_timed_from_release_to_target() -> None:
     }
 
 
-def test_a_curve_begins_with_the_release_and_has_a_hundred_points_at_most() -> None:
+def test_a_curve_begins_with_the_release_and_has_fifty_points_at_most() -> None:
     told = [event("progress", 10 + place / 10, global_step=place, loss=1 / (place + 1)) for place in range(1000)]
     opened = [*WHOLE[:4], *told]
     batch = stats.training(opened, 2000, 20)["curves"]["batch"]  # type: ignore[index]
-    assert {len(column) for column in batch.values()} == {100}
+    assert {len(column) for column in batch.values()} == {50}
     assert (batch["global_step"][0], batch["global_step"][-1]) == (40, 999)
     assert (batch["seconds"][0], batch["seconds"][-1]) == pytest.approx((0, 95.9))
     assert batch["loss"][0] == 1 / 41

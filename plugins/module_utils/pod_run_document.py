@@ -143,14 +143,7 @@ def _timeline(run: Ended, task: Task, own: Sequence[Stretch], end: float) -> Tim
     # The chief's phases are the run's: they end when the last of all has ended.
     alone = finished is not None and run.phase == "succeeded" and task.name != "worker-0"
     over = max(run.created, finished.monotonic) if finished is not None and alone else end
-    return timeline(run.created, pod, image, events, over, _ends(task))
-
-
-def _ends(task: Task) -> dict[str, str]:
-    """Return the events that end a task's later phases; only the chief exports."""
-    if task.role == "ps":
-        return dict(stats.PS_ENDS)
-    return {phase: event for phase, event in stats.ENDS.items() if phase != "export" or task.index == 0}
+    return timeline(run.created, pod, image, events, over, stats.task_ends(task.role, task.index))
 
 
 def _task(
@@ -159,7 +152,7 @@ def _task(
     pods = pods_of(run.pods, task.name)
     events = [event for stretch in own for event in stretch.events]
     steps = stats.worker_steps(chief, topology.workers.replicas)
-    existing = ("created", "scheduled", "image", *_ends(task), "exit")
+    existing = ("created", "scheduled", "image", *stats.task_ends(task.role, task.index), "exit")
     done = [event for event in events if event.event == "finished"]
     return {
         "role": task.role,

@@ -211,29 +211,15 @@ def _task_records(topology: Topology, parts: Sequence[HostPart], events: Sequenc
 
 def _task_phases(task: Task, part: HostPart, own: Sequence[Event]) -> dict[str, float | None]:
     """Return a task's phases on its own host's clock; ``None`` for those its role does not have."""
-    chief = task.role == "worker" and task.index == 0
-    ends = dict(stats.ENDS) if task.role == "worker" else dict(stats.PS_ENDS)
-    if not chief:
-        ends.pop("export", None)
+    ends = stats.task_ends(task.role, task.index)
     record = _record(part, task.role, task.index) or {}
     attempts: Sequence[Mapping[str, float]] = record.get("attempts") or ()  # type: ignore[assignment]
     end = attempts[-1].get("ended_monotonic", part.ended["monotonic"]) if attempts else part.ended["monotonic"]
-    found = stats.boundaries(own, ends)
-    if not chief and "train" in found:
-        found["export"] = found["train"]
     # Of another host, whose wall clock may be behind the first one's.
     created = part.supervisor["monotonic"] - max(0.0, part.supervisor["wall"] - float(part.state.created or 0))
-    lengths = stats.consecutive(
-        created, part.supervisor["monotonic"], _spawned(part, task.role, task.index), found, end
-    )
-    if task.role == "ps":
-        existing = ("created", "scheduled", "image", *stats.PS_ENDS, "exit")
-        # It serves until it ends: what would be the wait for a barrier is of a worker.
-        lengths["exit"] += lengths["barrier"]
-    elif chief:
-        existing = stats.PHASES
-    else:
-        existing = tuple(name for name in stats.PHASES if name != "export")
+    spawned, found = _spawned(part, task.role, task.index), stats.boundaries(own, ends)
+    lengths = stats.consecutive(created, part.supervisor["monotonic"], spawned, found, end, ends)
+    existing = ("created", "scheduled", "image", *ends, "exit")
     return {name: stats.rounded(lengths[name]) if name in existing else None for name in stats.PHASES}
 
 

@@ -10,7 +10,7 @@ This module util is private to the collection and imports the standard library o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from .events import Event, first, last
@@ -41,6 +41,13 @@ MOST_POINTS = 50
 Item = TypeVar("Item")
 
 
+def task_ends(role: str, index: int) -> dict[str, str]:
+    """Return the events that end a task's later phases, in their order; of the workers only the chief exports."""
+    if role == "ps":
+        return dict(PS_ENDS)
+    return {phase: event for phase, event in ENDS.items() if phase != "export" or index == 0}
+
+
 def boundaries(events: Sequence[Event], ends: Mapping[str, str]) -> dict[str, float]:
     """Return when each phase of a task ended for good (monotonic seconds of the task's host).
 
@@ -59,7 +66,12 @@ def boundaries(events: Sequence[Event], ends: Mapping[str, str]) -> dict[str, fl
 
 
 def consecutive(
-    created: float, supervised: float, spawned: float, ended: Mapping[str, float], end: float
+    created: float,
+    supervised: float,
+    spawned: float,
+    ended: Mapping[str, float],
+    end: float,
+    later: Iterable[str] = tuple(ENDS),
 ) -> dict[str, float]:
     """Return the length of each phase; together they cover ``created`` to ``end`` without gap or overlap.
 
@@ -69,6 +81,7 @@ def consecutive(
         spawned: when the task's first process was started.
         ended: when each later phase ended, from :func:`boundaries`; a phase that was never reached is missing.
         end: when the run was over.
+        later: the phases that :func:`task_ends` has of the task, in their order; the chief's unless given.
     """
     lengths = dict.fromkeys(PHASES, 0.0)
     lengths["created"] = supervised - created
@@ -76,7 +89,7 @@ def consecutive(
     reached = spawned
     # A run that broke off spends its remaining time in the phase it could not finish.
     open_phase = "exit"
-    for phase in ENDS:
+    for phase in later:
         # One that ended before the phase in front of it did so in an attempt that was given up.
         if phase not in ended or ended[phase] < reached:
             open_phase = phase

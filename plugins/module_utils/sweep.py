@@ -186,9 +186,14 @@ def _unfilled(wanted: Sequence[Slot], runs: Sequence[Document]) -> list[Slot]:
     return left[len(good) - in_place :] if len(good) > in_place else left
 
 
+def when_made(run: Document) -> tuple[str, str]:
+    """Return what orders runs, the oldest first."""
+    return str(run["created"]), str(run["run_id"])
+
+
 def _runs_by_cell(planned: Document, runs: Sequence[Document]) -> list[list[Document]]:
     """Return the runs of each cell, oldest first."""
-    ordered = sorted(runs, key=lambda run: (str(run["created"]), str(run["run_id"])))
+    ordered = sorted(runs, key=when_made)
     found: dict[str, list[Document]] = {}
     for run in ordered:
         found.setdefault(identity(run["spec"]), []).append(run)

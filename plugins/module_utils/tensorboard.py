@@ -15,7 +15,7 @@ from typing import Any
 from .grid import cell_of
 from .spec import Topology
 from .stats import STARTUP
-from .sweep import moment, repeat_of, varying_words
+from .sweep import moment, repeat_of, varying_words, when_made
 
 #: Words that name a cell even where all cells share them.
 ALWAYS = ("workers", "ps")
@@ -36,7 +36,7 @@ def run_names(runs: Sequence[Document]) -> dict[str, str]:
     TensorBoard groups what stands before the slash. Words that all runs share are not in a name, but for the number of
     tasks; a run that did not succeed says so, and runs that would have the same name are numbered.
     """
-    ordered = sorted(runs, key=lambda run: (str(run["created"]), str(run["run_id"])))
+    ordered = sorted(runs, key=when_made)
     cells = [cell_of(Topology.from_params(run["spec"])) for run in ordered]
     told = [*ALWAYS, *(word for word in varying_words(cells) if word not in ALWAYS)]
     found: dict[str, str] = {}

@@ -172,7 +172,7 @@ def sizes(module: AnsibleModule) -> list[dict[str, object]]:
     asked = [dict(words, workers=size) for size in range(1, params["max_workers"] + 1)]
     by_identity: dict[str, list[sweep.Document]] = {}
     runs: list[sweep.Document] = list(read_runs(Path(params["results_dir"])))
-    for run in sorted(runs, key=lambda run: (str(run["created"]), str(run["run_id"]))):
+    for run in sorted(runs, key=sweep.when_made):
         by_identity.setdefault(identity(run["spec"]), []).append(run)
     found: list[dict[str, object]] = []
     for size, cell in enumerate(cells(asked, base, params["machines"], cluster), 1):

@@ -103,7 +103,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -174,28 +174,29 @@ class Board:
         """Return which runs have yet to be written."""
         return {run_id: points for run_id, points in wanted.items() if not (self.written / run_id).is_dir()}
 
-    def write(self, wanted: Mapping[str, Points], python: str, writer: str) -> None:
-        """Bring what is written into its state: each run whole, and none that is not shown any more.
+    def forget(self, shown: Container[str]) -> None:
+        """Remove what is written of runs that are not shown, or not by that, any more."""
+        for place in self.written.glob("*"):
+            if place.name not in shown:
+                shutil.rmtree(place)
+
+    def write(self, missing: Mapping[str, Points], python: str, writer: str) -> None:
+        """Write runs, each whole.
 
         Raises:
             ActionFailed: the writer did not end well.
         """
         drafts = self.path / "drafts"
         shutil.rmtree(drafts, ignore_errors=True)
-        for place in self.written.glob("*"):
-            if place.name not in wanted:
-                shutil.rmtree(place)
-        missing = self.unwritten(wanted)
-        if missing:
-            asked = [{"folder": str(drafts / run_id), "points": points} for run_id, points in missing.items()]
-            ended = run_program([python, writer], stdin=json.dumps(asked))
-            if ended.returncode:
-                words = "\n".join((ended.stdout + ended.stderr).splitlines()[-LINES_TOLD:]).strip()
-                raise ActionFailed("not_written", f"{writer} ended with {ended.returncode}; its last words: {words}")
-            self.written.mkdir(exist_ok=True)
-            for run_id in missing:
-                (drafts / run_id).replace(self.written / run_id)
-            drafts.rmdir()
+        asked = [{"folder": str(drafts / run_id), "points": points} for run_id, points in missing.items()]
+        ended = run_program([python, writer], stdin=json.dumps(asked))
+        if ended.returncode:
+            words = "\n".join((ended.stdout + ended.stderr).splitlines()[-LINES_TOLD:]).strip()
+            raise ActionFailed("not_written", f"{writer} ended with {ended.returncode}; its last words: {words}")
+        self.written.mkdir(exist_ok=True)
+        for run_id in missing:
+            (drafts / run_id).replace(self.written / run_id)
+        drafts.rmdir()
 
     def start(self, argv: list[str]) -> str:
         """Start a server and return where it listens.
@@ -295,7 +296,9 @@ def present(board: Board, params: Mapping[str, Any], check_mode: bool) -> dict[s
     after = url if right else "a new server"
     if not check_mode:
         board.runs.mkdir(parents=True, exist_ok=True)
-        board.write(told, params["python"], params["writer"])
+        board.forget(told)
+        if missing:
+            board.write(missing, params["python"], params["writer"])
         board.link(wanted)
         if not right:
             if server is not None:

@@ -21,7 +21,7 @@ from typing import Any
 from ..module_utils.errors import InvalidInput
 from ..module_utils.grid import cell_of, sortable
 from ..module_utils.spec import Topology
-from ..module_utils.sweep import label, repeat_of, varying_words
+from ..module_utils.sweep import label, repeat_of, varying_words, when_made
 from . import samples
 from .benchmark_document import DIGITS, facts, measured
 from .doubts import run_doubts
@@ -159,7 +159,7 @@ def _words(run: Document) -> dict[str, object]:
 
 def _by_cell(runs: Iterable[Document]) -> dict[str, CellRuns]:
     found: dict[str, tuple[list[Document], list[Document]]] = {}
-    for run in sorted(runs, key=lambda run: (str(run["created"]), str(run["run_id"]))):
+    for run in sorted(runs, key=when_made):
         succeeded, others = found.setdefault(json.dumps(_words(run)), ([], []))
         if repeat_of(run) != 0:
             (succeeded if run["state"] == "succeeded" else others).append(run)

@@ -24,7 +24,7 @@ from ..module_utils.reader import Reader
 from ..module_utils.spec import Topology
 from ..module_utils.stats import PHASES, STARTUP
 from ..module_utils.sweep import SCHEMA as PLAN_SCHEMA
-from ..module_utils.sweep import blocks_of, given_up, label, repeat_of, varying_words
+from ..module_utils.sweep import blocks_of, given_up, label, repeat_of, varying_words, when_made
 from . import samples, scaling
 from .doubts import Doubt, Limits, RunFacts, accuracy_doubts, gpu_doubts, run_doubts, series_doubts
 from .gpu_use import gpu_models, gpu_use
@@ -178,14 +178,14 @@ def benchmark_document(
 def _wanted(runs: Sequence[Document]) -> Document:
     """Return what the newest run of a benchmark says was wanted, nothing where none was one's."""
     of_benchmark = [run for run in runs if run.get("benchmark")]
-    newest = max(of_benchmark, key=lambda run: (str(run["created"]), str(run["run_id"])), default=None)
+    newest = max(of_benchmark, key=when_made, default=None)
     wanted: Document = newest["benchmark"] if newest else {}
     return wanted
 
 
 def gather(runs: Sequence[Document], plan: Document | None = None) -> list[CellRuns]:
     """Return the cells with their runs: those of the plan in its order, then others that have runs, by their words."""
-    ordered = sorted(runs, key=lambda run: (str(run["created"]), str(run["run_id"])))
+    ordered = sorted(runs, key=when_made)
     by_identity: dict[str, list[Document]] = {}
     for run in ordered:
         by_identity.setdefault(identity(run["spec"]), []).append(run)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..module_utils.platform_usage import PLATFORM
-from ..module_utils.stats import PHASES
+from ..module_utils.stats import PHASES, thinned
 from .scaling import LEAST_MISFIT
 
 #: The schema this reads.
@@ -28,7 +28,7 @@ SCHEMA = "dtf.benchmark/2"
 MOST_DOTS = 240
 #: Series in one picture: as many colours as can be told apart.
 MOST_LINES = 6
-#: Pictures of one kind, rows of one picture, points of one curve, curves of one picture.
+#: Pictures of one kind, rows of one picture, curves of one picture.
 MOST_PICTURES, MOST_ROWS, MOST_CURVES = 4, 24, 24
 #: Phases that a reader thinks of as one; the colours of the pictures follow this order.
 PHASE_GROUPS: dict[str, tuple[str, ...]] = {
@@ -786,10 +786,7 @@ def typical_run(cell: Mapping[str, Any]) -> str | None:
 def runs_to_read(document: Mapping[str, Any]) -> list[tuple[int, str]]:
     """Return the cells whose curves are drawn, each with its typical run: evenly chosen where there are too many."""
     found = [(index, run) for index, cell in enumerate(document["cells"]) if (run := typical_run(cell))]
-    if len(found) <= MOST_CURVES:
-        return found
-    step = (len(found) - 1) / (MOST_CURVES - 1)
-    return [found[round(place * step)] for place in range(MOST_CURVES)]
+    return thinned(found, MOST_CURVES)
 
 
 def timeline_run(document: Mapping[str, Any]) -> tuple[int, str] | None:

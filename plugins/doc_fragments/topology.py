@@ -198,7 +198,10 @@ options:
         type: float
         default: 30.0
       peer_timeout_seconds:
-        description: Seconds a task waits for a peer before it gives up and is restarted.
+        description:
+          - Seconds a task waits for a peer before it gives up and is restarted.
+          - A connection on which nothing is acknowledged for a third of it is broken off, so that a peer whose host was
+            booted is spoken to again.
         type: float
         default: 60.0
       stop_grace_seconds:

@@ -608,6 +608,9 @@ def _unreached(look: _Look, pod: PodView, address: str, tried: str) -> Iterator[
         patience = RESOLVERS_MEMORY if _UNKNOWN_NAME.search(tried) else SHORT
         if look.tasks[peer].address != address:
             patience = BRIEF
+        elif last(of_task(look.view.trainer, pod.task.role, pod.task.index), "connected") is not None:
+            # It was reached before. A node that was booted starts its pods before the network's programs are done.
+            patience = LONG
     yield look.of_pod("no_connection", pod, message, _connection_step(look, peer), patience)
 
 

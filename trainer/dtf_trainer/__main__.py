@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from . import exit_codes
+from . import connections, exit_codes
 from .events import EventLog
 from .flags import FlagErrors, TaskConfig, parse
 from .idle import idle, is_done, write_done
@@ -83,6 +83,8 @@ def work_of(config: TaskConfig, log: EventLog, progress: Progress) -> Callable[[
 
     def take_part() -> int:
         began = time.monotonic()
+        # Before anybody gives up waiting for a task that is there again, the way to it must be free.
+        connections.watch(config.peer_timeout_seconds / 3)
 
         def imported(api: Api) -> None:
             import numpy as np  # noqa: PLC0415

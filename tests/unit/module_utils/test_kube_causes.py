@@ -401,6 +401,9 @@ def test_tasks_that_run_and_do_not_reach_each_other() -> None:
     assert found({"pods": pods, "trainer": [chief]}) == []
     assert found({"pods": pods[1:], "trainer": [serving, chief]}) == []
     assert found({"pods": pods, "trainer": [serving, chief, trainer("connected", "worker", 0)]}) == []
+    # One that was there before: its node was booted, and the network's programs come after the pods.
+    (again,) = found({"pods": pods, "trainer": [serving, trainer("connected", "worker", 0), chief]})
+    assert (again.cause.reason, again.patience) == ("no_connection", LONG)
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,6 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils.errors import InvalidInput
-from ..module_utils.gpu_operator_images import images
-
 
 def gpu_operator_images(
     values: Mapping[str, Any],
@@ -82,6 +79,9 @@ def gpu_operator_images(
     registry: str = "",
 ) -> list[dict[str, str]]:
     """Return the images as plain values."""
+    from ..module_utils.errors import InvalidInput
+    from ..module_utils.gpu_operator_images import images
+
     try:
         return [image.as_dict() for image in images(defaults, values, app_version, hosts, rendered, registry)]
     except InvalidInput as error:

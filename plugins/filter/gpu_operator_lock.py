@@ -46,14 +46,14 @@ from collections.abc import Iterable, Mapping
 import yaml
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils.errors import InvalidInput
-from ..module_utils.image_lock import lock
-
 _HEAD = "# Images of the GPU stack, as the values of its chart name them. Written by the role gpu_operator.\n"
 
 
 def gpu_operator_lock(images: Iterable[Mapping[str, str]], before: str = "") -> str:
     """Return the lock's text."""
+    from ..module_utils.errors import InvalidInput
+    from ..module_utils.image_lock import lock
+
     try:
         known = yaml.safe_load(before) or {}
         wanted = lock([str(image["source"]) for image in images], known)

@@ -61,8 +61,6 @@ _value:
 from collections.abc import Mapping
 from typing import Any
 
-from ..module_utils.gpu_operator_values import plan
-
 
 def gpu_operator_plan(
     found: Mapping[str, Mapping[str, Any]],
@@ -71,6 +69,8 @@ def gpu_operator_plan(
     systems: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, object]:
     """Return the plan as plain values."""
+    from ..module_utils.gpu_operator_values import plan
+
     return plan(found, options, defaults, systems).as_dict()
 
 

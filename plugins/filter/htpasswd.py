@@ -46,17 +46,17 @@ from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils.errors import InvalidInput
-from ..module_utils.registry_settings import known_hashes, user_problems
-
 #: 2^10 rounds: what a registry can check at each of an image's many requests.
 ROUNDS = 10
 
 
 def htpasswd(users: Mapping[str, object], existing: str = "") -> str:
     """Return the file's text, or fail with every problem; no password is told."""
+    from ..module_utils.errors import InvalidInput
+    from ..module_utils.registry_settings import known_hashes, user_problems
+
     try:
-        import bcrypt  # noqa: PLC0415 - only sites with users need it
+        import bcrypt  # only sites with users need it
     except ImportError as error:
         raise AnsibleFilterError(
             "registry_users needs the Python package bcrypt beside Ansible on the controller: pip install bcrypt"

@@ -46,12 +46,12 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils.errors import InvalidInput, Problem
-from ..module_utils.kind_documents import Cluster, document, problems
-
 
 def kind_configuration(asked: Mapping[str, Any], configuration: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the configuration of a cluster."""
+    from ..module_utils.errors import InvalidInput, Problem
+    from ..module_utils.kind_documents import Cluster, document, problems
+
     fields = [name for name in Cluster.__dataclass_fields__ if name != "configuration"]
     unknown = [Problem(name, asked[name], "one of " + ", ".join(fields)) for name in asked if name not in fields]
     cluster = Cluster(

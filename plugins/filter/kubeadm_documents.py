@@ -49,12 +49,12 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils import kubeadm_documents as documents
-from ..module_utils.errors import InvalidInput
-
 
 def kubeadm_documents(shared: Mapping[str, Any], node: Mapping[str, Any]) -> dict[str, Any]:
     """Return a node's documents."""
+    from ..module_utils import kubeadm_documents as documents
+    from ..module_utils.errors import InvalidInput
+
     fields = documents.Cluster.__dataclass_fields__
     cluster = documents.Cluster(**{name: value for name, value in shared.items() if name in fields})
     nodes = {name: documents.Node(name, address) for name, address in shared["addresses"].items()}

@@ -43,12 +43,12 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils.errors import InvalidInput
-from ..module_utils.gpu_plan import plan, wanted
-
 
 def nvidia_driver_plan(gpu: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, object]:
     """Return the plan as plain values."""
+    from ..module_utils.errors import InvalidInput
+    from ..module_utils.gpu_plan import plan, wanted
+
     try:
         return plan(gpu, wanted(options)).as_dict()
     except InvalidInput as error:

@@ -50,15 +50,15 @@ _value:
   elements: dict
 """
 
-from ..module_utils.preflight_links import peers
-from ..module_utils.preflight_report import facts_of
-from ..plugin_utils.preflight_site import read_site
-
 
 def preflight_peers(
     host: str, site: Mapping[str, Any], results: Mapping[str, Any], listening: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Return whom a host measures to, and what it needs to know of each."""
+    from ..module_utils.preflight_links import peers
+    from ..module_utils.preflight_report import facts_of
+    from ..plugin_utils.preflight_site import read_site
+
     listeners = {name: result["listener"] for name, result in listening.items() if "listener" in result}
     facts = {name: found for name, found in facts_of(results).items() if name in listeners}
     return peers(facts, read_site(site), host, listeners) if host in facts else []

@@ -42,12 +42,12 @@ _value:
   elements: dict
 """
 
-from ..module_utils.preflight_pairs import needed_ports
-from ..plugin_utils.preflight_site import read_site
-
 
 def preflight_ports(host: str, site: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the ports that a host's node will use."""
+    from ..module_utils.preflight_pairs import needed_ports
+    from ..plugin_utils.preflight_site import read_site
+
     read = read_site(site)
     ports = needed_ports(host in read.control_plane, len(read.control_plane), read.cni, read.more_ports)
     return [{"port": port.port, "protocol": port.protocol} for port in ports]

@@ -57,9 +57,6 @@ from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils.errors import InvalidInput
-from ..module_utils.registry_settings import configuration
-
 
 def registry_configuration(
     base: Mapping[str, object],
@@ -69,6 +66,9 @@ def registry_configuration(
     users: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """Return the configuration, or fail with every problem."""
+    from ..module_utils.errors import InvalidInput
+    from ..module_utils.registry_settings import configuration
+
     try:
         return configuration(base, wanted, port, storage, users or {})
     except InvalidInput as error:

@@ -51,16 +51,16 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils.errors import InvalidInput
-from ..plugin_utils.thesis_experiments import NAMES, planned
-
 
 def thesis_grid(
-    grid: str, words: Mapping[str, object], nodes: int = 0, series: Sequence[str] = NAMES
+    grid: str, words: Mapping[str, object], nodes: int = 0, series: Sequence[str] | None = None
 ) -> dict[str, dict[str, Any]]:
     """Return what a site measures, by the experiment's name."""
+    from ..module_utils.errors import InvalidInput
+    from ..plugin_utils.thesis_experiments import NAMES, planned
+
     try:
-        found = planned(grid, words, int(nodes), series)
+        found = planned(grid, words, int(nodes), NAMES if series is None else series)
     except InvalidInput as error:
         raise AnsibleFilterError(str(error)) from error
     return {name: entry.as_dict() for name, entry in found.items()}

@@ -38,7 +38,14 @@ _value:
   type: dict
 """
 
-from ..module_utils.grid import with_words
+from collections.abc import Mapping
+
+
+def with_words(params: Mapping[str, object], words: Mapping[str, object]) -> dict[str, object]:
+    """Return the parameters with words laid over them."""
+    from ..module_utils import grid
+
+    return grid.with_words(params, words)
 
 
 class FilterModule:

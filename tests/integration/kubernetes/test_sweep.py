@@ -24,7 +24,12 @@ class Sweeps:
     def __init__(self, inventory: Path, image: str, results: Path) -> None:
         self.inventory = inventory
         self.results = results
-        self.variables = {"dtf_results_dir": str(results), "dtf_trainer_image": image, "dtf_root": "/tmp/dtf-sweep"}
+        self.variables = {
+            "dtf_results_dir": str(results),
+            "dtf_trainer_image": image,
+            "dtf_root": "/tmp/dtf-sweep",
+            "report_page": False,
+        }
 
     def command(self, *more: str, **words: object) -> list[str]:
         """Return the command line."""
@@ -112,22 +117,18 @@ def kill_while_it_trains(sweeps: Sweeps, **words: object) -> None:
     assert sweeps.runs(str(words["name"])) == []
 
 
-def test_a_training_that_outlived_its_playbook_is_recorded_by_the_next(sweeps: Sweeps) -> None:
-    kill_while_it_trains(sweeps, workers=1, steps=400000, name="outlived", benchmark_warm_up="false")
-    sweeps.play(workers=1, steps=300, name="outlived", benchmark_warm_up="false")
-    stopped, finished = sweeps.runs("outlived")
-    assert (stopped["state"], stopped["training"]["target_step"]) == ("stopped", 400000)
-    assert stopped["benchmark"]["repeat"] == 1
-    assert (finished["state"], finished["training"]["target_step"]) == ("succeeded", 300)
-
-
-def test_pods_that_outlived_their_playbook_do_not_train_beside_processes(sweeps: Sweeps) -> None:
-    kill_while_it_trains(sweeps, workers=1, steps=400000, name="pods-first", benchmark_warm_up="false")
-    sweeps.play(workers=1, steps=300, runtime="process", name="pods-first", benchmark_warm_up="false")
-    stopped, finished = sweeps.runs("pods-first")
+def test_pods_that_outlived_their_playbook_are_recorded_and_train_beside_nothing_that_is_measured(
+    sweeps: Sweeps,
+) -> None:
+    words = {"workers": 1, "nodes": 1, "name": "pods-first", "benchmark_warm_up": "false"}
+    kill_while_it_trains(sweeps, steps=400000, **words)
+    sweeps.play(steps=300, runtime="process,kubernetes", **words)
+    stopped, *finished = sweeps.runs("pods-first")
     assert (stopped["runtime"], stopped["state"]) == ("kubernetes", "stopped")
-    assert (finished["runtime"], finished["state"]) == ("process", "succeeded")
-    assert stopped["finished"] < finished["created"]
+    assert (stopped["training"]["target_step"], stopped["benchmark"]["repeat"]) == (400000, 1)
+    made = sorted((run["runtime"], run["state"], run["training"]["target_step"]) for run in finished)
+    assert made == [("kubernetes", "succeeded", 300), ("process", "succeeded", 300)]
+    assert all(stopped["finished"] < run["created"] for run in finished)
 
 
 def test_processes_that_outlived_their_playbook_do_not_train_beside_pods(sweeps: Sweeps) -> None:

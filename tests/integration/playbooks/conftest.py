@@ -179,4 +179,5 @@ def desk(repository: Path, prepared_root: Path, tmp_path: Path, ports: tuple[int
         (root / part).symlink_to(prepared_root / part)
     groups = {"ps": {"port": ports[0]}, "workers": {"port": ports[1]}}
     topology = {"topology_ps": groups["ps"], "topology_workers": groups["workers"], "benchmark_topology": groups}
-    return Desk(repository, tmp_path, root, variables=topology)
+    # Only who looks at the page has it drawn: it takes seconds, at every play.
+    return Desk(repository, tmp_path, root, variables={**topology, "report_page": False})

@@ -37,7 +37,7 @@ def counted(desk: Desk) -> Counter[int]:
 def test_an_interrupted_search_goes_on_and_leaves_the_topology_at_the_size_it_found(
     scaled: Desk, repository: Path
 ) -> None:
-    words = {"max_workers": 4, "steps": 600, **FEW}
+    words = {"max_workers": 2, "steps": 600, **FEW}
     begun = scaled.begin("autoscale.yml", **words)
     begun.until(lambda: [run["state"] for run in scaled.runs("autoscale")].count("succeeded") == 3)
     begun.until(lambda: (status := scaled.status("autoscale")) is not None and status["state"] == "running")
@@ -51,7 +51,7 @@ def test_an_interrupted_search_goes_on_and_leaves_the_topology_at_the_size_it_fo
     again = [run for run in scaled.runs("autoscale") if run["state"] == "succeeded"]
     assert again[:3] == first
     assert all(count == 2 for count in counted(scaled).values())
-    assert {1, 2} <= set(counted(scaled)) <= {1, 2, 3, 4}
+    assert set(counted(scaled)) == {1, 2}
 
     document = json.loads((scaled.results / "autoscale" / "autoscale.json").read_text())
     schema = json.loads((repository / "schemas/autoscale.schema.json").read_text())

@@ -669,6 +669,7 @@ class _Api:
     def _api_client(self, configuration: Any, given: Mapping[str, Any]) -> Any:
         try:
             client = self._dynamic.ApiClient(configuration)
+            self._dynamic.take_in_files(client)
         except (OSError, ValueError) as error:
             step = "look at ca_cert, client_cert and client_key, or at the kubeconfig they come from"
             raise ActionFailed("kubeconfig", f"cannot use the credentials for {self.host} ({error}): {step}") from error
@@ -704,12 +705,33 @@ class _Imported:
         from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415
         from kubernetes.dynamic import DynamicClient  # noqa: PLC0415
         from urllib3 import make_headers  # noqa: PLC0415
+        from urllib3.util.ssl_ import create_urllib3_context  # noqa: PLC0415
 
         self.config = config
         self.ApiClient = ApiClient
         self.Configuration = Configuration
         self.DynamicClient = DynamicClient
         self.make_headers = make_headers
+        self._create_context = create_urllib3_context
+
+    def take_in_files(self, client: Any) -> None:
+        """Read certificates and key now, and remove the copies that the client has made of those in a kubeconfig.
+
+        It would remove them when the interpreter ends. A process that Ansible forks does not end in that way, nor does
+        one that is killed: each would leave a private key in the folder for temporary files.
+        """
+        options = client.rest_client.pool_manager.connection_pool_kw
+        context = self._create_context(cert_reqs=options.get("cert_reqs"))
+        file, data = options.pop("ca_certs", None), options.pop("ca_cert_data", None)
+        if file or data:
+            context.load_verify_locations(cafile=file, cadata=data)
+        else:
+            context.load_default_certs()
+        certificate, key = options.pop("cert_file", None), options.pop("key_file", None)
+        if certificate:
+            context.load_cert_chain(certificate, key)
+        options["ssl_context"] = context
+        self.config.kube_config._cleanup_temp_files()  # noqa: SLF001 - the client has no public word for it
 
     @staticmethod
     def add_header_lines(client: Any, name: str, values: Sequence[str]) -> None:

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import ssl
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ansible_collections.dtf.cluster.plugins.module_utils import kubernetes_client
+from ansible_collections.dtf.cluster.plugins.module_utils.certificate_files import (
+    Pair,
+    make_authority,
+    make_server,
+    pem,
+    write_pair,
+)
 from ansible_collections.dtf.cluster.plugins.module_utils.errors import ActionFailed
 from ansible_collections.dtf.cluster.plugins.module_utils.hosts import PodRun
 from ansible_collections.dtf.cluster.plugins.module_utils.kube_errors import Gone
@@ -353,6 +368,63 @@ def test_a_kubeconfig_by_path_or_as_it_is(tmp_path: Path) -> None:
 def test_credentials_that_cannot_be_read(options: dict[str, object]) -> None:
     error = failing(lambda: Cluster(options))
     assert error.code == "kubeconfig"
+
+
+def coded(text: bytes) -> str:
+    return base64.b64encode(text).decode()
+
+
+def client_pair(authority: Pair) -> tuple[bytes, bytes]:
+    """Return a user's certificate and key, as kubeadm writes them into its kubeconfig."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "user")]))
+        .issuer_name(authority.first.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(authority.first.not_valid_before_utc)
+        .not_valid_after(authority.first.not_valid_after_utc)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .sign(authority.key, hashes.SHA256())  # type: ignore[arg-type]
+    )
+    form = serialization.PrivateFormat.PKCS8
+    own = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    return signed.public_bytes(serialization.Encoding.PEM), own
+
+
+@pytest.mark.parametrize("validate", [True, False])
+def test_no_copy_of_a_key_outlives_its_reading(
+    validate: bool, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server asks for the certificate whose key is in the kubeconfig; connections made later still have it."""
+    now = datetime.now(UTC)
+    authority = make_authority("ca", now, 2)
+    certificate, key = tmp_path / "crt", tmp_path / "key"
+    write_pair(make_server(["127.0.0.1"], authority, now, now + timedelta(days=1)), certificate, key)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cadata=pem(authority.first))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.be("kubernetes")
+
+    copies = tmp_path / "temporary"
+    copies.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(copies))
+    user = dict(zip(("client-certificate-data", "client-key-data"), map(coded, client_pair(authority)), strict=True))
+    cluster = {"server": f"https://127.0.0.1:{server.server_port}"}
+    known = {**cluster, "certificate-authority-data": coded(pem(authority.first).encode())}
+    kubeconfig = {
+        **KUBECONFIG,
+        "clusters": [{"name": "c", "cluster": known if validate else cluster}],
+        "users": [{"name": "u", "user": user}],
+    }
+    for _again in range(2):
+        made = Cluster({"kubeconfig": kubeconfig, "validate_certs": validate})
+        assert list(copies.iterdir()) == []
+        assert made.version() >= (1, 0)
+    stranger = failing(lambda: Cluster({"host": cluster["server"], "api_key": "k"}).version())
+    assert stranger.code == "certificate"
 
 
 def test_without_the_client_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

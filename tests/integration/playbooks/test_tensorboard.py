@@ -45,7 +45,7 @@ def board(desk: Desk) -> Iterator[Desk]:
 
 @pytest.mark.network
 def test_the_server_shows_each_run_by_its_words_and_is_gone_when_it_is_stopped(board: Desk) -> None:
-    board.play("benchmark.yml", workers="1,2", steps=300, summary_interval=100).succeeded()
+    board.play("benchmark.yml", workers="1,2", steps=300, summary_interval=100, benchmark_warm_up="false").succeeded()
     checked = board.play("tensorboard.yml", "--check").succeeded()
     assert checked.changed > 0
     assert not (board.root / "tensorboard").exists()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Tasks of the playbook between its first and its last change, as `TASK [` lines of its output.
 FIRST, LAST = 8, 38
-MOMENTS = 4
+MOMENTS = 3
 
 
 @pytest.mark.timeout(900)

@@ -94,7 +94,7 @@ def test_an_interrupted_playbook_leaves_no_process_and_goes_on(desk: Desk, repos
     assert finished["resumed_from"]["global_step"] > 0
 
 
-@pytest.mark.parametrize(("role", "index"), [("worker", 0), ("worker", 1), ("ps", 0)])
+@pytest.mark.parametrize(("role", "index"), [("worker", 0), ("ps", 0)])
 def test_a_task_killed_in_mid_training_is_named_and_the_target_reached(
     desk: Desk, repository: Path, role: str, index: int
 ) -> None:

@@ -590,13 +590,14 @@ def _no_connection(look: _Look) -> Iterator[Suspicion]:
         waiting = own[-1] if own and own[-1].event == "waiting" else None
         lost = last(own, "peer_lost")
         if waiting is not None and pod.running:
-            yield from _unreached(look, pod, str(waiting.fields.get("address")), str(waiting.fields.get("message")))
+            yield from _unreached(look, pod, waiting, before=last(own, "connected") is not None)
         elif lost is not None and last(own, "connected") is None and _was_up(look, lost):
             yield look.of_pod("no_connection", pod, str(lost.fields["message"]), _connection_step(look, None), AT_ONCE)
 
 
-def _unreached(look: _Look, pod: PodView, address: str, tried: str) -> Iterator[Suspicion]:
-    """A task that waits for an address, though whoever may be meant by it serves."""
+def _unreached(look: _Look, pod: PodView, waiting: Event, *, before: bool) -> Iterator[Suspicion]:
+    """A task that waits for an address, maybe reached ``before``, though whoever may be meant by it serves."""
+    address, tried = str(waiting.fields.get("address")), str(waiting.fields.get("message"))
     peer = _task_at(look, address)
     servers = [name for name, task in look.tasks.items() if task.role == "ps"]
     if not all(_serves(look, name) for name in ([peer] if peer else servers)):
@@ -608,8 +609,8 @@ def _unreached(look: _Look, pod: PodView, address: str, tried: str) -> Iterator[
         patience = RESOLVERS_MEMORY if _UNKNOWN_NAME.search(tried) else SHORT
         if look.tasks[peer].address != address:
             patience = BRIEF
-        elif last(of_task(look.view.trainer, pod.task.role, pod.task.index), "connected") is not None:
-            # It was reached before. A node that was booted starts its pods before the network's programs are done.
+        elif before:
+            # A node that was booted starts its pods before the network's programs are done.
             patience = LONG
     yield look.of_pod("no_connection", pod, message, _connection_step(look, peer), patience)
 

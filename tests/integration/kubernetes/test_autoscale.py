@@ -48,6 +48,7 @@ def test_the_quota_bounds_the_search(controller: Controller, image: str, tmp_pat
     runs = [json.loads(path.read_text()) for path in (tmp_path / "results").glob("*/*/run.json")]
     assert {run["state"] for run in runs} == {"succeeded"}
     assert {run["spec"]["workers"]["replicas"] for run in runs} == {1}
-    (_left,) = [run for run in runs if run["name"] == "scaled"]
+    (left,) = [run for run in runs if run["name"] == "scaled"]
+    assert left["spec"]["workers"]["replicas"] == document["workers"]
     again = scale(controller, image, tmp_path / "results", **words)
     assert "changed=0" in again.rpartition("PLAY RECAP")[2]

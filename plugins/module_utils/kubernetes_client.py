@@ -571,9 +571,12 @@ class _Api:
     def __init__(self, connection: Mapping[str, object]) -> None:
         given = {name: value for name, value in connection.items() if value is not None}
         self._dynamic = _import_client()
-        configuration = self._configuration(given)
-        self.host: str = configuration.host
-        self._client = self._api_client(configuration, given)
+        try:
+            configuration = self._configuration(given)
+            self.host: str = configuration.host
+            self._client = self._api_client(configuration, given)
+        finally:
+            self._dynamic.remove_copies()
         self._requester = self._dynamic.DynamicClient(self._client, discoverer=_NoDiscovery)
 
     def use_openshift(self) -> None:
@@ -715,11 +718,7 @@ class _Imported:
         self._create_context = create_urllib3_context
 
     def take_in_files(self, client: Any) -> None:
-        """Read certificates and key now, and remove the copies that the client has made of those in a kubeconfig.
-
-        It would remove them when the interpreter ends. A process that Ansible forks does not end in that way, nor does
-        one that is killed: each would leave a private key in the folder for temporary files.
-        """
+        """Read certificates and key now, and not with each connection."""
         options = client.rest_client.pool_manager.connection_pool_kw
         context = self._create_context(cert_reqs=options.get("cert_reqs"))
         file, data = options.pop("ca_certs", None), options.pop("ca_cert_data", None)
@@ -731,6 +730,13 @@ class _Imported:
         if certificate:
             context.load_cert_chain(certificate, key)
         options["ssl_context"] = context
+
+    def remove_copies(self) -> None:
+        """Remove the copies that the client has made of certificates and key in a kubeconfig.
+
+        It would do so when the interpreter ends. A process that Ansible forks does not end in that way, nor does one
+        that is killed: each would leave a private key in the folder for temporary files.
+        """
         self.config.kube_config._cleanup_temp_files()  # noqa: SLF001 - the client has no public word for it
 
     @staticmethod

@@ -423,6 +423,10 @@ def test_no_copy_of_a_key_outlives_its_reading(
         made = Cluster({"kubeconfig": kubeconfig, "validate_certs": validate})
         assert list(copies.iterdir()) == []
         assert made.version() >= (1, 0)
+    damaged = {**user, "client-certificate-data": coded(b"no certificate")}
+    refused = failing(lambda: Cluster({"kubeconfig": {**kubeconfig, "users": [{"name": "u", "user": damaged}]}}))
+    assert refused.code == "kubeconfig"
+    assert list(copies.iterdir()) == []
     stranger = failing(lambda: Cluster({"host": cluster["server"], "api_key": "k"}).version())
     assert stranger.code == "certificate"
 

@@ -34,6 +34,9 @@ ATTEMPTS = 3
 #: API groups that only OpenShift has.
 OPENSHIFT_GROUPS = {"route.openshift.io", "security.openshift.io"}
 
+#: The client knows the copies that it made of a kubeconfig's certificates by process: who reads removes all of them.
+_READING = threading.Lock()
+
 #: Kind → apiVersion, plural, whether it lives in a namespace.
 KINDS: dict[str, tuple[str, str, bool]] = {
     "ConfigMap": ("v1", "configmaps", True),
@@ -571,12 +574,13 @@ class _Api:
     def __init__(self, connection: Mapping[str, object]) -> None:
         given = {name: value for name, value in connection.items() if value is not None}
         self._dynamic = _import_client()
-        try:
-            configuration = self._configuration(given)
-            self.host: str = configuration.host
-            self._client = self._api_client(configuration, given)
-        finally:
-            self._dynamic.remove_copies()
+        with _READING:
+            try:
+                configuration = self._configuration(given)
+                self.host: str = configuration.host
+                self._client = self._api_client(configuration, given)
+            finally:
+                self._dynamic.remove_copies()
         self._requester = self._dynamic.DynamicClient(self._client, discoverer=_NoDiscovery)
 
     def use_openshift(self) -> None:

@@ -8,6 +8,7 @@ import ssl
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -393,6 +394,25 @@ def client_pair(authority: Pair) -> tuple[bytes, bytes]:
     return signed.public_bytes(serialization.Encoding.PEM), own
 
 
+def kubeconfig_with_a_key(server: str, authority: Pair) -> dict[str, object]:
+    user = dict(zip(("client-certificate-data", "client-key-data"), map(coded, client_pair(authority)), strict=True))
+    cluster = {"server": server, "certificate-authority-data": coded(pem(authority.first).encode())}
+    return {
+        **KUBECONFIG,
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "u", "user": user}],
+    }
+
+
+def test_those_who_read_at_once_do_not_take_each_others_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    given = {"kubeconfig": kubeconfig_with_a_key("https://127.0.0.1:9", make_authority("ca", datetime.now(UTC), 2))}
+    with ThreadPoolExecutor(8) as pool:
+        for read in [pool.submit(Cluster, given) for _each in range(40)]:
+            assert read.result().host == "https://127.0.0.1:9"
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("validate", [True, False])
 def test_no_copy_of_a_key_outlives_its_reading(
     validate: bool, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -411,23 +431,19 @@ def test_no_copy_of_a_key_outlives_its_reading(
     copies = tmp_path / "temporary"
     copies.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(copies))
-    user = dict(zip(("client-certificate-data", "client-key-data"), map(coded, client_pair(authority)), strict=True))
-    cluster = {"server": f"https://127.0.0.1:{server.server_port}"}
-    known = {**cluster, "certificate-authority-data": coded(pem(authority.first).encode())}
-    kubeconfig = {
-        **KUBECONFIG,
-        "clusters": [{"name": "c", "cluster": known if validate else cluster}],
-        "users": [{"name": "u", "user": user}],
-    }
+    address = f"https://127.0.0.1:{server.server_port}"
+    kubeconfig: dict[str, Any] = kubeconfig_with_a_key(address, authority)
+    if not validate:
+        kubeconfig["clusters"] = [{"name": "c", "cluster": {"server": address}}]
     for _again in range(2):
         made = Cluster({"kubeconfig": kubeconfig, "validate_certs": validate})
         assert list(copies.iterdir()) == []
         assert made.version() >= (1, 0)
-    damaged = {**user, "client-certificate-data": coded(b"no certificate")}
+    damaged = {**kubeconfig["users"][0]["user"], "client-certificate-data": coded(b"no certificate")}
     refused = failing(lambda: Cluster({"kubeconfig": {**kubeconfig, "users": [{"name": "u", "user": damaged}]}}))
     assert refused.code == "kubeconfig"
     assert list(copies.iterdir()) == []
-    stranger = failing(lambda: Cluster({"host": cluster["server"], "api_key": "k"}).version())
+    stranger = failing(lambda: Cluster({"host": address, "api_key": "k"}).version())
     assert stranger.code == "certificate"
 
 

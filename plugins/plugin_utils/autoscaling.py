@@ -31,7 +31,7 @@ from ..module_utils.errors import ActionFailed
 from .samples import CONFIDENCE, Interval, Ratio
 from .scaling import LEAST_MISFIT, comparison
 from .scaling_laws import Fit, Times, TooLittle, amdahl, means, student_draws, usl
-from .scientific import np, require, stats
+from .scientific import np, require, special
 
 #: How much of what may be true has to speak for a decision. The runs are looked at again after each of them, and a look
 #: too many finds what is not there: 95 % would end one search in six too early.
@@ -224,7 +224,7 @@ def _worth(known: Seconds, small: int, large: int, limits: Limits) -> float:
     pick = np.asarray([(size == small) - (size == large) for size in found.sizes], dtype=float)
     more = float(pick @ found.logs) - math.log(limits.least_gain(small, large))
     error = math.sqrt(float(pick @ found.covariance @ pick))
-    return float(stats.t.cdf(more / error, found.freedom)) if error else float(more >= 0)
+    return float(special.stdtr(found.freedom, more / error)) if error else float(more >= 0)
 
 
 def _times(known: Seconds) -> Times:

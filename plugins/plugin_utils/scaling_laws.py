@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .samples import CONFIDENCE, SEED, Interval
-from .scientific import np, optimize, stats
+from .scientific import np, optimize, special
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -218,9 +218,10 @@ class _Blocks:
 
     def means(self, values: Floats) -> Floats:
         """Return the mean of each block, of a value or a row of them for each run."""
-        columns = values.reshape(len(values), -1).T
-        sums = np.stack([np.bincount(self.places, column, self.count) for column in columns], axis=1)
-        found: Floats = (sums / self.sizes[:, None]).reshape(self.count, *values.shape[1:])
+        if values.ndim == 1:
+            found: Floats = np.bincount(self.places, values, self.count) / self.sizes
+        else:
+            found = np.stack([self.means(column) for column in values.T], axis=1)
         return found
 
     def within(self, values: Floats) -> Floats:
@@ -315,7 +316,7 @@ def _fit(law: str, times: Times, count: int) -> Fit:
         between = float(direction[0]) ** 2 * level
         whole = within + between
         share = within**2 / freedom + (between**2 / (blocks.count - 1) if between else 0.0)
-        return float(stats.t.ppf((1 + CONFIDENCE) / 2, whole**2 / share)) * math.sqrt(whole) if whole else 0.0
+        return float(special.stdtrit(whole**2 / share, (1 + CONFIDENCE) / 2)) * math.sqrt(whole) if whole else 0.0
 
     def parameter(value: float, slope: Sequence[float], unit: str = "") -> Parameter:
         off = reach(slope)
@@ -378,7 +379,7 @@ def _misfit(squares: float, freedom: int, measured: Means) -> float | None:
     if more < 1 or measured.freedom < 1 or measured.squares <= 0:
         return None
     lack = max(0.0, squares - measured.squares) / more
-    return float(stats.f.sf(lack / (measured.squares / measured.freedom), more, measured.freedom))
+    return float(special.fdtrc(more, measured.freedom, lack / (measured.squares / measured.freedom)))
 
 
 def _limits(theta: Floats) -> tuple[float | None, float | None]:

@@ -15,14 +15,14 @@ from ..module_utils.errors import ActionFailed
 
 try:
     import numpy as np
-    from scipy import optimize, stats
+    from scipy import optimize, special, stats
 
     MISSING = ""
 except ImportError as problem:
-    np = optimize = stats = None  # type: ignore[assignment,unused-ignore]
+    np = optimize = special = stats = None  # type: ignore[assignment,unused-ignore]
     MISSING = str(problem)
 
-__all__ = ["np", "optimize", "require", "stats"]
+__all__ = ["np", "optimize", "require", "special", "stats"]
 
 
 def require() -> None:

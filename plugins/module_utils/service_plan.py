@@ -48,7 +48,7 @@ def plan(seen: Seen, wanted: str) -> list[str]:
     actions = ["daemon-reload"] if seen.stale_unit else []
     if not seen.enabled:
         actions.append("enable")
-    if seen.active and seen.files_read != seen.files_now:
+    if seen.active and (seen.stale_unit or seen.files_read != seen.files_now):
         actions.append("restart")
     elif not seen.active and wanted == "started":
         actions.append("start")

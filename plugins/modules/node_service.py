@@ -70,7 +70,7 @@ from ..module_utils.programs import run
 from ..module_utils.service_plan import Seen, plan
 
 RECORD = "services"
-PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload")
+PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "FragmentPath")
 
 
 def systemctl(*arguments: str) -> str:
@@ -98,6 +98,16 @@ def signature(paths: list[str]) -> dict[str, list[int]]:
     return found
 
 
+def shadowed(name: str, known: str) -> bool:
+    """Return whether systemd would now read another file than the one that it knows.
+
+    It says itself whether that one has changed, and not whether there is a new one in a folder that comes first.
+    """
+    places = systemctl("show", "--property=UnitPath").strip().partition("=")[2].split()
+    first = next((path for path in (Path(place) / name for place in places) if path.exists()), None)
+    return bool(first and known and Path(known).exists() and not first.samefile(known))
+
+
 def look(name: str, reads: list[str]) -> Seen:
     """Return the unit as systemd knows it, and what its files were when it was started here."""
     told = systemctl("show", "--property=" + ",".join(PROPERTIES), name)
@@ -106,7 +116,7 @@ def look(name: str, reads: list[str]) -> Seen:
         exists=properties["LoadState"] != "not-found",
         active=properties["ActiveState"] in {"active", "activating", "reloading"},
         enabled=properties["UnitFileState"] == "enabled",
-        stale_unit=properties["NeedDaemonReload"] == "yes",
+        stale_unit=properties["NeedDaemonReload"] == "yes" or shadowed(name, properties["FragmentPath"]),
         files_now=signature(reads),
         files_read=read_state(RECORD).get(name),
     )

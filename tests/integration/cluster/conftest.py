@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
 from tests.integration.ansible_command import ansible_playbook, environment
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[3]
-BUNDLE = ROOT / "build" / "bundle"
 NAME = "tests"
 SUBNET = "172.30.4.0/24"
 
@@ -32,7 +30,7 @@ class Laboratory:
     def start(self, playbook: str, *options: str) -> subprocess.Popen[str]:
         """Start a playbook in a session of its own, so that all of its processes can be killed at once."""
         return subprocess.Popen(
-            ansible_playbook("-i", str(self.inventory), f"playbooks/{playbook}.yml", *options),
+            ansible_playbook("-i", str(self.inventory), playbook, *options),
             cwd=ROOT,
             env=environment(),
             stdin=subprocess.DEVNULL,
@@ -49,12 +47,14 @@ class Laboratory:
         assert running.returncode == 0, printed[-6000:]
         return printed
 
-    def kubectl(self, *arguments: str) -> str:
-        """Ask the cluster with the credentials that the playbook left."""
-        hosts = yaml.safe_load((self.inventory / "hosts.yml").read_text(encoding="utf-8"))["all"]["children"]["lab"]
-        kubeconfig = Path(hosts["vars"]["ansible_ssh_private_key_file"]).with_name("kubeconfig")
-        command = [str(BUNDLE / "bin" / "kubectl"), "--kubeconfig", str(kubeconfig), *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    def command(self, hosts: str, module: str, arguments: str) -> None:
+        """Have a module run on hosts."""
+        ansible = str(Path(sys.executable).parent / "ansible")
+        done = subprocess.run(
+            [ansible, hosts, "-i", str(self.inventory), "-m", module, "-a", arguments],
+            cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, timeout=200,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def changed(printed: str) -> dict[str, int]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def test_words_that_make_no_cluster_are_refused_before_anything_is_changed(laboratory: Laboratory) -> None:
     wrong = {"kubeadm_version": "1.30", "kubeadm_service_cidr": "10.244.9.0/24", "kubeadm_dns_domain": "x"}
-    running = laboratory.start("cluster", "--extra-vars", json.dumps(wrong))
+    running = laboratory.start("playbooks/cluster.yml", "--extra-vars", json.dumps(wrong))
     printed, _nothing = running.communicate(timeout=120)
     assert running.returncode == 2
     assert "kubeadm_version: '1.30' is not valid, accepted: MAJOR.MINOR.PATCH, 1.31.0 or later" in printed

@@ -28,6 +28,7 @@ def scale(controller: Controller, image: str, results: Path, **words: object) ->
         "autoscale_topology_name": "scaled",
         "autoscale_min_repeats": 2,
         "autoscale_max_repeats": 2,
+        "benchmark_warm_up": False,
         "report_page": False,
     }
     given = [f"-e{word}={value}" for word, value in words.items()]
@@ -37,8 +38,7 @@ def scale(controller: Controller, image: str, results: Path, **words: object) ->
 
 def test_the_quota_bounds_the_search(controller: Controller, image: str, tmp_path: Path) -> None:
     controller.cluster.apply({**QUOTA, "metadata": {**QUOTA["metadata"], "namespace": controller.namespace}})
-    words = {"max_workers": 8, "steps": 400, "name": "bounded"}
-    output = scale(controller, image, tmp_path / "results", **words)
+    output = scale(controller, image, tmp_path / "results", max_workers=8, steps=400, name="bounded")
     document = json.loads((tmp_path / "results" / "bounded" / "autoscale.json").read_text())
     assert document["bound"]["workers"] == 2
     assert "quota.pods 3: at most 2: ResourceQuota 'few'" in document["bound"]["reason"]
@@ -50,5 +50,3 @@ def test_the_quota_bounds_the_search(controller: Controller, image: str, tmp_pat
     assert {run["spec"]["workers"]["replicas"] for run in runs} == {1}
     (left,) = [run for run in runs if run["name"] == "scaled"]
     assert left["spec"]["workers"]["replicas"] == document["workers"]
-    again = scale(controller, image, tmp_path / "results", **words)
-    assert "changed=0" in again.rpartition("PLAY RECAP")[2]

@@ -132,15 +132,15 @@ def succeeded(ended: Ended, steps: int) -> None:
     assert ended.run["training"]["test_accuracy"] > 0.8
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_every_task_that_is_lost_comes_back(training: Training, backend: str) -> None:
-    steps = 18_000
-    play = training.play(backend, steps)
-    trained(play, 1_000)
+@pytest.mark.parametrize(("backend", "sync", "steps"), [("indexed_job", False, 18_000), ("statefulset", True, 1_500)])
+def test_every_task_that_is_lost_comes_back(training: Training, backend: str, sync: bool, steps: int) -> None:
+    play = training.play(backend, steps, sync=sync)
+    some = 50 if sync else 1_500
+    trained(play, some)
     training.controller.kubectl("delete", "pod", "--wait=false", training.pod("worker"))
-    trained(play, 1_500)
+    trained(play, some)
     training.hosts.run(training.near, "pkill -KILL -f 'job_name=[p]s'")
-    trained(play, 1_500)
+    trained(play, some)
     training.controller.kubectl("delete", "pod", "--grace-period=0", "--force", "--wait=false", training.pod("chief"))
     ended = play.end()
     succeeded(ended, steps)
@@ -148,9 +148,9 @@ def test_every_task_that_is_lost_comes_back(training: Training, backend: str) ->
 
 
 def test_a_control_plane_and_a_kubelet_that_die_cost_no_step(training: Training) -> None:
-    steps = 12_000
+    steps = 8_000
     play = training.play("indexed_job", steps)
-    trained(play, 1_000)
+    trained(play, 500)
     old = training.hosts.kill(training.near, "kubelet")
     server = training.hosts.process(training.hosts.control_plane, "kube-apiserver")
     training.hosts.kill(training.hosts.control_plane, "kube-apiserver")
@@ -247,9 +247,9 @@ def test_a_finished_run_stays_finished(training: Training) -> None:
 
 
 def test_a_pause(training: Training) -> None:
-    steps = 10_000
+    steps = 6_000
     play = training.play("indexed_job", steps)
-    at = trained(play, 1_500)
+    at = trained(play, 500)
     where: dict[str, Any] = {"kubernetes": {"namespace": training.controller.namespace}}
     stopped = training.controller.module("topology", name=NAME, state="stopped", **where)
     assert stopped["changed"], stopped

@@ -38,6 +38,7 @@ def measured(
         "benchmark_image": image,
         "benchmark_kubernetes": {"namespace": controller.namespace},
         "benchmark_warm_up": False,
+        "report_page": False,
         **more,
     }
     asked = [
@@ -163,7 +164,7 @@ def test_a_run_succeeds_where_nobody_may_ask(controller: Controller, image: str,
         user["user"] = {"token": token}
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(yaml.safe_dump(config), encoding="utf-8")
-    document = measured(controller, image, tmp_path, kubeconfig=kubeconfig, benchmark_platform_hosts=[])
+    document = measured(controller, image, tmp_path, kubeconfig=kubeconfig, steps=300, benchmark_platform_hosts=[])
     assert document["platform"] is None
     assert any("nodes" in note and "forbidden" in note for note in document["platform_notes"]), document[
         "platform_notes"

@@ -40,6 +40,7 @@ def assert_honest(run: dict[str, object], repository: Path) -> None:
 
 
 def test_trains_once_and_then_changes_nothing(desk: Desk, repository: Path) -> None:
+    desk.prepared = False
     first = desk.play("site.yml", steps=600, workers=2).succeeded()
     assert first.changed > 0
     (run,) = desk.runs("demo")

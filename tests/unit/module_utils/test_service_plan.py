@@ -26,6 +26,8 @@ FINE = Seen(exists=True, active=True, enabled=True, stale_unit=False, files_now=
         (replace(FINE, active=False, files_read=None), "enabled", []),
         (replace(FINE, enabled=False), "started", ["enable"]),
         (replace(FINE, stale_unit=True, files_read={}), "started", ["daemon-reload", "restart"]),
+        # What runs was started by the unit that systemd had read then.
+        (replace(FINE, stale_unit=True), "started", ["daemon-reload", "restart"]),
         (replace(FINE, exists=False, active=False, enabled=False), "started", ["enable", "start"]),
         (FINE, "absent", ["stop", "disable"]),
         (replace(FINE, files_read={}), "absent", ["stop", "disable"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -163,21 +164,42 @@ def test_a_resolver_answers_or_not() -> None:
     assert not preflight_facts.resolver_answers("no address", "w1")
 
 
+def free_port() -> int:
+    """Return a port that nobody has, neither of TCP nor of UDP."""
+    while True:
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
+            stream.bind(("127.0.0.1", 0))
+            port: int = stream.getsockname()[1]
+            with contextlib.suppress(OSError):
+                datagram.bind(("127.0.0.1", port))
+                return port
+
+
 @pytest.fixture
-def listener() -> Iterator[dict[str, Any]]:
-    """A listener on this machine, in a process of its own."""
-    ports = [{"port": 21850, "protocol": "tcp"}, {"port": 21851, "protocol": "tcp"}, {"port": 21850, "protocol": "udp"}]
-    found = preflight_network.listen("127.0.0.1", ports, WORD, "w1", seconds=60)
+def ports() -> tuple[int, int]:
+    """Two ports that nobody has: tests of this file run at the same time."""
+    return free_port(), free_port()
+
+
+@pytest.fixture
+def listener(ports: tuple[int, int]) -> Iterator[dict[str, Any]]:
+    """A listener on this machine, in a process of its own: both ports by TCP, the first by UDP, too."""
+    both, stream = ports
+    wanted = [(both, "tcp"), (stream, "tcp"), (both, "udp")]
+    wanted_ports = [{"port": port, "protocol": protocol} for port, protocol in wanted]
+    found = preflight_network.listen("127.0.0.1", wanted_ports, WORD, "w1", seconds=60)
+    assert found["busy"] == []
     yield found
     preflight_network.stop(found["pid"], found["answering"])
 
 
-def peer(listener: dict[str, Any], **changes: Any) -> dict[str, Any]:
+def peer(listener: dict[str, Any], own: tuple[int, int], **changes: Any) -> dict[str, Any]:
     """Return the listener's host as one to visit."""
+    both, stream = own
     return {
         "name": "w1",
         "address": "127.0.0.1",
-        "ports": [{"port": 21851, "protocol": "tcp"}, {"port": 21850, "protocol": "udp"}],
+        "ports": [{"port": stream, "protocol": "tcp"}, {"port": both, "protocol": "udp"}],
         "answering": listener["answering"],
         "mtu": 1500,
         "bandwidth": True,
@@ -185,51 +207,56 @@ def peer(listener: dict[str, Any], **changes: Any) -> dict[str, Any]:
     }
 
 
-def test_a_visit_measures_everything(listener: dict[str, Any]) -> None:
-    found = preflight_network.visit(peer(listener), WORD)
+def test_a_visit_measures_everything(listener: dict[str, Any], ports: tuple[int, int]) -> None:
+    found = preflight_network.visit(peer(listener, ports), WORD)
     assert found["answered_by"] == "w1"
-    assert found["ports"] == {"21851/tcp": "open", "21850/udp": "open"}
+    assert found["ports"] == {f"{ports[1]}/tcp": "open", f"{ports[0]}/udp": "open"}
     assert found["rtt_ms"] > 0
     assert abs(found["ahead_seconds"]) < found["rtt_ms"]  # one clock, so no more than the way there and back
     assert found["bandwidth_mbit_s"] > 0
     assert (found["mtu_expected"], found["mtu_measured"]) == (1500, 1500)
 
 
-def test_who_does_not_know_the_word_learns_nothing(listener: dict[str, Any]) -> None:
-    found = preflight_network.visit(peer(listener), "another")
+def test_who_does_not_know_the_word_learns_nothing(listener: dict[str, Any], ports: tuple[int, int]) -> None:
+    found = preflight_network.visit(peer(listener, ports), "another")
     assert (found["answered_by"], found["rtt_ms"], found["mtu_measured"]) == (None, None, None)
-    assert found["ports"] == {"21851/tcp": "open", "21850/udp": "silent"}
+    assert found["ports"] == {f"{ports[1]}/tcp": "open", f"{ports[0]}/udp": "silent"}
 
 
-def test_a_port_that_is_closed_and_one_that_somebody_else_holds(listener: dict[str, Any]) -> None:
+def test_a_port_that_is_closed_and_one_that_somebody_else_holds(
+    listener: dict[str, Any], ports: tuple[int, int]
+) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         held = other.getsockname()[1]
         wanted = [{"port": 1, "protocol": "tcp"}, {"port": held, "protocol": "tcp"}, {"port": 8472, "protocol": "udp"}]
-        found = preflight_network.visit(peer(listener, ports=wanted), WORD)
+        found = preflight_network.visit(peer(listener, ports, ports=wanted), WORD)
     assert found["ports"] == {"1/tcp": "refused", f"{held}/tcp": "open", "8472/udp": "untried"}
 
 
-def test_a_taken_port_stays_its_owners_and_a_listener_is_stopped(listener: dict[str, Any]) -> None:
-    second = preflight_network.listen("127.0.0.1", [{"port": 21850, "protocol": "tcp"}], WORD, "w2", seconds=60)
-    assert second["busy"] == [{"port": 21850, "protocol": "tcp"}]
+def test_a_taken_port_stays_its_owners_and_a_listener_is_stopped(
+    listener: dict[str, Any], ports: tuple[int, int]
+) -> None:
+    taken = [{"port": ports[0], "protocol": "tcp"}]
+    second = preflight_network.listen("127.0.0.1", taken, WORD, "w2", seconds=60)
+    assert second["busy"] == taken
     assert second["answering"] == []
     os.kill(second["pid"], 15)
     # Another process under the number is left alone.
     assert not preflight_network.stop(os.getpid(), listener["answering"])
     assert preflight_network.stop(listener["pid"], listener["answering"])
     assert not preflight_network.stop(listener["pid"], listener["answering"])
-    assert preflight_network.connect("127.0.0.1", [21850])[0] == {21850: "refused"}
+    assert preflight_network.connect("127.0.0.1", [ports[0]])[0] == {ports[0]: "refused"}
 
 
-def test_a_listener_ends_by_itself() -> None:
-    found = preflight_network.listen("127.0.0.1", [{"port": 21852, "protocol": "tcp"}], WORD, "w1", seconds=0.2)
+def test_a_listener_ends_by_itself(ports: tuple[int, int]) -> None:
+    found = preflight_network.listen("127.0.0.1", [{"port": ports[0], "protocol": "tcp"}], WORD, "w1", seconds=0.2)
     assert found["pid"] > 1
     end = time.monotonic() + 60
     while Path(f"/proc/{found['pid']}/fd").exists() and time.monotonic() < end:
         time.sleep(0.05)
-    assert preflight_network.connect("127.0.0.1", [21852])[0] == {21852: "refused"}
+    assert preflight_network.connect("127.0.0.1", [ports[0]])[0] == {ports[0]: "refused"}
 
 
 @pytest.mark.parametrize("passes", [576, 577, 1000, 1399, 1499, 1500])

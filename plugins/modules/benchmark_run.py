@@ -12,7 +12,7 @@ short_description: Begin a run of a benchmark, or record that it was refused
 version_added: 0.1.0
 description:
   - Tells whether a run of the plan is still to be made, as things stand now. It is not where a successful run has its
-    place, or where its cell was given up because its last two runs failed. Run it on the controller.
+    place, or where its cell was given up because its last two runs failed.
   - Notes which run is being made, so that one that is broken off can be told.
   - With O(refused) it writes the run document of a run that could not be started, which is a result like any other.
 author:
@@ -84,70 +84,3 @@ failure:
   type: dict
   sample: {code: no_plan, message: there is no plan}
 """
-
-import json
-import time
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils import sweep
-from ..module_utils.benchmark_directory import note_run, read_other_runs, read_plan, read_runs, write_text
-from ..module_utils.hosts import new_run_id
-from ..module_utils.run_document import refused_document
-from ..module_utils.spec import Topology
-
-
-def record_refusal(module: AnsibleModule, directory: Path, plan: sweep.Document, slot: sweep.Slot) -> None:
-    """Write the document of a run that was refused."""
-    now = time.time()
-    run_id = new_run_id(now)
-    said = []
-    for failure in module.params["refused"]:
-        problems = ["{field} {value!r}: {accepted}".format(**problem) for problem in failure.get("problems") or ()]
-        said += problems or [str(failure.get("message") or failure.get("code"))]
-    cause = {"reason": module.params["refused"][0].get("code", "refused"), "message": "; ".join(dict.fromkeys(said))}
-    topology = Topology.from_params(plan["cells"][slot.cell]["topology"])
-    document = refused_document(topology, run_id, now, cause, module.params["versions"], sweep.benchmark_of(plan, slot))
-    write_text(directory / run_id / "events.jsonl", "")
-    write_text(directory / run_id / "run.json", json.dumps(document, indent=2) + "\n")
-
-
-def main() -> None:
-    """Look at the plan and the runs, answer, note."""
-    module = AnsibleModule(
-        argument_spec={
-            "results_dir": {"type": "path", "required": True},
-            "number": {"type": "int", "required": True},
-            "retry_since": {"type": "float"},
-            "refused": {"type": "list", "elements": "dict"},
-            "versions": {"type": "dict", "default": {}},
-        },
-        supports_check_mode=True,
-    )
-    directory, number = Path(module.params["results_dir"]), module.params["number"]
-    plan: sweep.Document = read_plan(directory) or {"runs": []}
-    if number not in [slot.number for slot in sweep.slots(plan)]:
-        message = f"there is no run {number} in the plan of {directory}"
-        module.fail_json(msg=message, failure={"code": "no_plan", "message": message})
-    slot = sweep.slots(plan)[number - 1]
-    runs = read_runs(directory)
-    turn = sweep.turn(plan, slot, runs, read_other_runs(directory), module.params["retry_since"])
-    changes = bool(module.params["refused"]) or turn.wanted
-    if changes and not module.check_mode:
-        if module.params["refused"]:
-            record_refusal(module, directory, plan, slot)
-        else:
-            topology = plan["cells"][slot.cell]["topology"]
-            note_run(directory, sweep.benchmark_of(plan, slot), [str(run["run_id"]) for run in runs], topology)
-    module.exit_json(
-        changed=changes,
-        wanted=turn.wanted,
-        reason=turn.reason,
-        benchmark=sweep.benchmark_of(plan, slot),
-        label=turn.label,
-    )
-
-
-if __name__ == "__main__":
-    main()

@@ -123,7 +123,7 @@ def test_a_late_worker_costs_waiting_and_not_training(desk: Desk, repository: Pa
     )
     late.chmod(late.stat().st_mode | stat.S_IXUSR)
     desk.variables["topology_python"] = str(late)
-    desk.play("site.yml", steps=500, workers=2).succeeded()
+    desk.play("site.yml", steps=200, workers=2).succeeded()
     (run,) = desk.runs("demo")
     assert_honest(run, repository)
     delayed, chief = task(run, "worker", 1), task(run, "worker", 0)

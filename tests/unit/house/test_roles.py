@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,9 @@ _DEFAULT = re.compile(r"(?P<variable>[a-z_][\w.]*)\s*\|\s*(?:default|d)\(\s*(?P<
 _LITERAL = re.compile(r"""(?:['"\[{0-9-]|true\b|false\b|none\b|omit\b|$)""", re.IGNORECASE)
 
 
+@cache
 def read(path: Path) -> Any:
-    """Return a YAML file's content, an empty mapping for an empty or missing one."""
+    """Return a YAML file's content, an empty mapping for an empty or missing one; nobody changes it."""
     return (yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None) or {}
 
 

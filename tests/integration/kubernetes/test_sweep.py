@@ -117,29 +117,18 @@ def kill_while_it_trains(sweeps: Sweeps, **words: object) -> None:
     assert sweeps.runs(str(words["name"])) == []
 
 
-def test_pods_that_outlived_their_playbook_are_recorded_and_train_beside_nothing_that_is_measured(
-    sweeps: Sweeps,
-) -> None:
-    words = {"workers": 1, "nodes": 1, "name": "pods-first", "benchmark_warm_up": "false"}
-    kill_while_it_trains(sweeps, steps=400000, **words)
+def test_what_outlived_its_playbook_is_recorded_and_trains_beside_nothing_that_is_measured(sweeps: Sweeps) -> None:
+    """Two playbooks are killed one after the other; a play that has no host of what it finds stops it all the same."""
+    words = {"workers": 1, "nodes": 1, "name": "outlived", "benchmark_warm_up": "false"}
+    kill_while_it_trains(sweeps, steps=400000, runtime="process", **words)
+    kill_while_it_trains(sweeps, steps=400000, runtime="kubernetes", **words)
     sweeps.play(steps=300, runtime="process,kubernetes", **words)
-    stopped, *finished = sweeps.runs("pods-first")
-    assert (stopped["runtime"], stopped["state"]) == ("kubernetes", "stopped")
-    assert (stopped["training"]["target_step"], stopped["benchmark"]["repeat"]) == (400000, 1)
+    processes, pods, *finished = sweeps.runs("outlived")
+    for stopped, runtime in ((processes, "process"), (pods, "kubernetes")):
+        assert (stopped["runtime"], stopped["state"]) == (runtime, "stopped")
+        assert (stopped["training"]["target_step"], stopped["benchmark"]["repeat"]) == (400000, 1)
+    # Recorded by a play that has its hosts, stopped by the one before.
+    assert processes["finished"] < pods["created"]
     made = sorted((run["runtime"], run["state"], run["training"]["target_step"]) for run in finished)
     assert made == [("kubernetes", "succeeded", 300), ("process", "succeeded", 300)]
-    assert all(stopped["finished"] < run["created"] for run in finished)
-
-
-def test_processes_that_outlived_their_playbook_do_not_train_beside_pods(sweeps: Sweeps) -> None:
-    """A play that measures pods has none of the hosts of the processes: they are stopped, and recorded when it has."""
-    words = {"workers": 1, "nodes": 1, "name": "processes-first", "benchmark_warm_up": "false"}
-    kill_while_it_trains(sweeps, steps=400000, runtime="process", **words)
-    sweeps.play(steps=300, **words)
-    (finished,) = sweeps.runs("processes-first")
-    assert (finished["runtime"], finished["state"]) == ("kubernetes", "succeeded")
-    sweeps.play(steps=300, runtime="process", **words)
-    stopped, _pods, processes = sweeps.runs("processes-first")
-    assert (stopped["runtime"], stopped["state"]) == ("process", "stopped")
-    assert stopped["finished"] < finished["created"]
-    assert (processes["runtime"], processes["state"]) == ("process", "succeeded")
+    assert all(pods["finished"] < run["created"] for run in finished)

@@ -13,6 +13,8 @@ export PYTHONUNBUFFERED := 1
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_HOME ?= $(HOME)/.ansible
 unexport ANSIBLE_COLLECTIONS_PATH ANSIBLE_INVENTORY ANSIBLE_STDOUT_CALLBACK MAKELEVEL PYTHONHOME PYTHONPATH VIRTUAL_ENV
+# Packages are compiled when they are first imported, and by every process anew where nothing may be kept.
+unexport PYTHONDONTWRITEBYTECODE PYTHONOPTIMIZE PYTHONPYCACHEPREFIX
 
 # Only used to make the virtual environment: 3.11 is what TensorFlow's and Ansible's pins agree on. A distribution's is
 # optimised by profile, and one that a version manager compiles is not by default: a tenth slower here. So it comes first,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
@@ -19,6 +18,7 @@ from ansible_collections.dtf.cluster.plugins.module_utils import (
     preflight_facts,
     preflight_network,
 )
+from tests.fixtures.free_port import free_port
 
 WORD = "secret"
 
@@ -162,17 +162,6 @@ def test_a_resolver_answers_or_not() -> None:
         thread.join()
     assert not preflight_facts.resolver_answers("127.0.0.1", "w1", port=port, seconds=0.1)
     assert not preflight_facts.resolver_answers("no address", "w1")
-
-
-def free_port() -> int:
-    """Return a port that nobody has, neither of TCP nor of UDP."""
-    while True:
-        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
-            stream.bind(("127.0.0.1", 0))
-            port: int = stream.getsockname()[1]
-            with contextlib.suppress(OSError):
-                datagram.bind(("127.0.0.1", port))
-                return port
 
 
 @pytest.fixture

@@ -16,15 +16,9 @@ import pytest
 from dtf_trainer.__main__ import count_start
 from dtf_trainer.flags import TaskConfig, parse
 from dtf_trainer.idle import is_done, write_done
+from tests.fixtures.free_port import free_port
 
 TRAINER = Path(__file__).resolve().parents[3] / "trainer"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def task(*flags: str) -> TaskConfig:

@@ -45,24 +45,19 @@ class ActionModule(ActionBase):
         _validation, options = self.validate_argument_spec(ARGUMENTS)
         directory, number, refused = Path(options["results_dir"]), options["number"], options["refused"] or []
         plan: sweep.Document = read_plan(directory) or {"runs": []}
-        if number not in [slot.number for slot in sweep.slots(plan)]:
+        slot = next((slot for slot in sweep.slots(plan) if slot.number == number), None)
+        if slot is None:
             message = f"there is no run {number} in the plan of {directory}"
             raise AnsibleActionFail(message, result={"failure": {"code": "no_plan", "message": message}})
-        slot = sweep.slots(plan)[number - 1]
+        topology = plan["cells"][slot.cell]["topology"]
         runs = read_runs(directory)
         turn = sweep.turn(plan, slot, runs, read_other_runs(directory), options["retry_since"])
         benchmark = sweep.benchmark_of(plan, slot)
         if refused and not self._task.check_mode:
-            record_refusal(
-                directory,
-                Topology.from_params(plan["cells"][slot.cell]["topology"]),
-                benchmark,
-                refused,
-                options["versions"],
-            )
+            record_refusal(directory, Topology.from_params(topology), benchmark, refused, options["versions"])
         elif turn.wanted and not self._task.check_mode:
             known = [str(run["run_id"]) for run in runs]
-            note_run(directory, benchmark, known, plan["cells"][slot.cell]["topology"])
+            note_run(directory, benchmark, known, topology)
         return {
             "changed": bool(refused) or turn.wanted,
             "wanted": turn.wanted,

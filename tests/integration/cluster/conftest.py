@@ -47,15 +47,6 @@ class Laboratory:
         assert running.returncode == 0, printed[-6000:]
         return printed
 
-    def command(self, hosts: str, module: str, arguments: str) -> None:
-        """Have a module run on hosts."""
-        ansible = str(Path(sys.executable).parent / "ansible")
-        done = subprocess.run(
-            [ansible, hosts, "-i", str(self.inventory), "-m", module, "-a", arguments],
-            cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, timeout=200,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-
 
 def changed(printed: str) -> dict[str, int]:
     """Return host to number of changed tasks, from a playbook's recap."""

@@ -12,6 +12,7 @@ import pytest
 
 from tests.fixtures.power_cut import power_cut
 from tests.integration.cluster.conftest import changed
+from tests.integration.kubernetes.lab_hosts import LabHosts
 
 if TYPE_CHECKING:
     from tests.integration.cluster.conftest import Laboratory
@@ -33,7 +34,8 @@ def test_a_killed_playbook_converges_when_it_is_run_again(laboratory: Laboratory
     print(f"DTF_TEST_SEED={seed}: killed in tasks {moments}")
 
     # The third host has its distribution's containerd, of which nothing may be left in use.
-    laboratory.command("cp1:w1", "ansible.builtin.apt", "name=containerd,runc state=absent purge=true")
+    for host in ("cp1", "w1"):
+        LabHosts(laboratory.inventory).run(host, "apt-get purge --yes --quiet containerd runc")
 
     for moment in moments:
         running = laboratory.start(*CLUSTER)

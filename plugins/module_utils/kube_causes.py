@@ -596,7 +596,10 @@ def _no_connection(look: _Look) -> Iterator[Suspicion]:
 
 
 def _unreached(look: _Look, pod: PodView, waiting: Event, *, before: bool) -> Iterator[Suspicion]:
-    """A task that waits for an address, maybe reached ``before``, though whoever may be meant by it serves."""
+    """A task that waits for an address, maybe reached ``before``, though whoever may be meant by it serves.
+
+    It may be its own: then the parameter servers do not reach it.
+    """
     address, tried = str(waiting.fields.get("address")), str(waiting.fields.get("message"))
     peer = _task_at(look, address)
     servers = [name for name, task in look.tasks.items() if task.role == "ps"]
@@ -604,6 +607,9 @@ def _unreached(look: _Look, pod: PodView, waiting: Event, *, before: bool) -> It
         return
     if peer is None:
         message, patience = f"cannot reach {address}, which is the address of no task: {tried}", BRIEF
+    elif peer == pod.task.name:
+        # A parameter server may look for a pod before this one, until gRPC asks for the address of its name again.
+        message, patience = f"its parameter servers cannot reach it at {address}: {tried}", LONG
     else:
         message = f"cannot reach {peer} at {address}, which runs and says that it serves: {tried}"
         patience = RESOLVERS_MEMORY if _UNKNOWN_NAME.search(tried) else SHORT

@@ -117,7 +117,7 @@ def wait_for_listeners(
     started = clock()
     for address in addresses:
         host, _, port = address.rpartition(":")
-        asked, told = clock(), False
+        absence = Absence(address, emit, clock=clock)
         while True:
             try:
                 socket.create_connection((host.strip("[]"), int(port)), timeout=2.0).close()
@@ -126,12 +126,31 @@ def wait_for_listeners(
                 now = clock()
                 if now >= deadline:
                     raise PeerLost(f"ps {address} not reached in {now - started:.0f} s: {problem}") from problem
-                if now - asked >= WAITING_SECONDS and not told:
-                    emit("waiting", address=address, message=str(problem))
-                    told = True
+                absence.goes_on(now, str(problem))
                 time.sleep(POLL_SECONDS)
-        if told:
-            emit("reached", address=address)
+        absence.ends()
+
+
+class Absence:
+    """What is said of an address that is waited for: once if it takes long, and once more when that is over."""
+
+    def __init__(self, address: str, emit: Emit, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin to wait."""
+        self._address = address
+        self._emit = emit
+        self._begun = clock()
+        self._told = False
+
+    def goes_on(self, now: float, message: str) -> None:
+        """Say why the newest try failed, if that is worth a word; ``now`` is of the same clock."""
+        if now - self._begun >= WAITING_SECONDS and not self._told:
+            self._emit("waiting", address=self._address, message=message)
+            self._told = True
+
+    def ends(self) -> None:
+        """Say that the address is reached, if somebody was told that it was not."""
+        if self._told:
+            self._emit("reached", address=self._address)
 
 
 class SharedState:
@@ -241,6 +260,20 @@ class SharedState:
     def names_on(self, server: int) -> list[str]:
         """Return the parameters that ps ``server`` holds."""
         return [name for name, place in self.placement.items() if place == server]
+
+    def fetched(self, source: str) -> list[Tensor]:
+        """Return, for each ps, an operation with which it fetches a number from the device ``source``.
+
+        A ps fetches what is sent to it, over a connection that it makes itself, to the address it knows.
+        """
+        raw = self.api.raw
+        with self.graph.device(source):
+            self.number = raw.Placeholder(dtype=self.api.int64, shape=())
+        there = []
+        for server in range(self.servers):
+            with self.graph.device(ps_device(server)):
+                there.append(raw.Identity(input=self.number))
+        return there
 
     # What follows runs operations.
 

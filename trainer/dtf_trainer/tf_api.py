@@ -262,3 +262,10 @@ def public() -> Untyped:
     if stand_in is not None and not hasattr(stand_in, "compat"):
         del sys.modules["tensorflow"]
     return importlib.import_module("tensorflow")
+
+
+def said(problem: Exception) -> str:
+    """Return the line of an error of TensorFlow that says what happened; around it may be headings and its graph."""
+    lines = str(getattr(problem, "message", None) or problem).strip().splitlines()
+    telling = (line.strip() for line in lines if line.strip(" ="))
+    return next((line for line in telling if not line.endswith(":")), lines[0] if lines else "")

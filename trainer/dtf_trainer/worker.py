@@ -16,7 +16,7 @@ from . import checkpoint as checkpoints
 from . import datasets, exit_codes, tf_api
 from .checkpoint import Checkpoint, CheckpointError
 from .chief import Chief
-from .distributed import POLL_SECONDS, SharedState, session_config, start_server, wait_for_listeners
+from .distributed import POLL_SECONDS, Absence, SharedState, session_config, start_server, wait_for_listeners
 from .lifecycle import PeerLost
 from .steps import EachStep, Exchange, Feed, Outcome, Rounds, Status, Stepper
 from .sync import Batches, Synchronous
@@ -156,6 +156,7 @@ class Worker:
             self._stepper = make_stepper(api, graph, config, self._state, data)
             self._status = self._state.status([])
             self._woken = self._state.dequeue(self._state.wake[config.task_index])
+            self._fetched = self._state.fetched(f"/job:worker/task:{config.task_index}/device:CPU:0")
         self._chief = (
             Chief(api, config, data, self._state, log, found=found, path=checkpoint_path(config))
             if config.is_chief
@@ -187,7 +188,7 @@ class Worker:
         except self._api.OpError as problem:
             if getattr(problem, "error_code", None) in _NOT_A_PEERS_FAULT:
                 raise
-            raise PeerLost(first_line(problem)) from problem
+            raise PeerLost(tf_api.said(problem)) from problem
         # From here on nothing of the other tasks is needed: the target is reached, and what there was to say is said.
         if self._chief is not None:
             self._chief.finish()
@@ -218,27 +219,37 @@ class Worker:
         return target
 
     def _connect(self, target: str) -> Session:
-        """Return a session, as soon as every ps is there and is of this run."""
+        """Return a session, as soon as every ps is there, is of this run, and reaches this worker.
+
+        A ps that was there before this worker goes on looking for it where one before was, which for a pod is another
+        address: gRPC asks for the address of a name every 30 s at most. So long this worker waits, rather than fail.
+        """
         config = self._config
         self._progress.expect("the parameter servers", config.peer_timeout_seconds + 5)
         deadline = time.monotonic() + config.peer_timeout_seconds
+        absence: Absence | None = None
         while True:
             wait_for_listeners(config.ps_hosts, deadline, self._log.emit)
             session: Session = self._api.Session(target, graph=self._graph, config=session_config(self._api, config))
+            lost, ours = f"the parameter servers of run {config.run_id} not found", False
             try:
                 owners = [owner for owner, _ in self._state.claims(session)]
                 seen = f"they belong to {', '.join(f'run {o}' if o else 'no run' for o in owners)}"
-                if all(owner == config.run_id for owner in owners):
-                    return session
                 # Servers that stay between runs are the chief's to take over.
-                if config.existing_servers and config.is_chief:
+                ours = all(owner == config.run_id for owner in owners) or (config.existing_servers and config.is_chief)
+                if ours:
+                    absence = absence or Absence(config.worker_hosts[config.task_index], self._log.emit)
+                    session.run(self._fetched, {self._state.number: 0})
+                    absence.ends()
                     return session
             except self._api.OpError as problem:
-                seen = first_line(problem)
+                seen = tf_api.said(problem)
             session.close()
+            if absence is not None and ours:
+                lost = "not reached by the parameter servers"
+                absence.goes_on(time.monotonic(), f"a parameter server says: {seen}")
             if time.monotonic() >= deadline:
-                waited = f"not found in {config.peer_timeout_seconds:.0f} s"
-                raise PeerLost(f"the parameter servers of run {config.run_id} {waited}: {seen}")
+                raise PeerLost(f"{lost} in {config.peer_timeout_seconds:.0f} s: {seen}")
             time.sleep(4 * POLL_SECONDS)
 
     def _enter(self, session: Session) -> Status:
@@ -331,7 +342,7 @@ class Worker:
         try:
             session.run(self._state.done, {self._state.done_index: self._config.task_index})
         except self._api.OpError as problem:
-            print(f"a parameter server was gone before this worker: {first_line(problem)}")
+            print(f"a parameter server was gone before this worker: {tf_api.said(problem)}")
 
     def _read_status(self, session: Session) -> Status:
         return Status.of(session.run(self._status))
@@ -400,8 +411,3 @@ def make_stepper(api: Api, graph: Graph, config: TaskConfig, state: SharedState,
     if config.communication_interval > 1:
         return Rounds(api, graph, config, state, feed)
     return EachStep(api, graph, config, state, feed)
-
-
-def first_line(problem: Exception) -> str:
-    """Return the first line of an error of TensorFlow, which may go on about its graph for pages."""
-    return str(getattr(problem, "message", None) or problem).strip().partition("\n")[0]

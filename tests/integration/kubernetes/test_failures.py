@@ -245,6 +245,26 @@ FAULTS = {
         "name resolves",
         all_started,
     ),
+    "worker-not-found": Fault(
+        {
+            "pod_patch": patched(
+                "ps",
+                env=[
+                    {
+                        "name": "WORKER_HOSTS",
+                        "value": "$name-chief-0.$name-chief.$namespace.svc:9001",
+                        "valueFrom": None,
+                    }
+                ],
+            )
+        },
+        "no_connection",
+        CHIEF,
+        "not reached by the parameter servers in 10 s: failed to connect",
+        "NetworkPolicy",
+        all_started,
+        {"lifecycle": {"stop_grace_seconds": 1, "peer_timeout_seconds": 10}},
+    ),
     "takes-too-long": Fault(
         {"active_deadline_seconds": 3, "pod_patch": patched(command=ASLEEP)},
         "deadline",

@@ -132,7 +132,7 @@ def succeeded(ended: Ended, steps: int) -> None:
     assert ended.run["training"]["test_accuracy"] > 0.8
 
 
-@pytest.mark.parametrize(("backend", "sync", "steps"), [("indexed_job", False, 18_000), ("statefulset", True, 1_500)])
+@pytest.mark.parametrize(("backend", "sync", "steps"), [("indexed_job", False, 18_000), ("statefulset", True, 6_000)])
 def test_every_task_that_is_lost_comes_back(training: Training, backend: str, sync: bool, steps: int) -> None:
     play = training.play(backend, steps, sync=sync)
     some = 50 if sync else 1_500

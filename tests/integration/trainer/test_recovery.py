@@ -13,7 +13,7 @@ import pytest
 
 from dtf_trainer import checkpoint
 
-from .cluster import Cluster, Key, Task, require_sums
+from .cluster import Cluster, Key, Task, free_ports, relay, require_sums
 
 SLOW = ["--batch_size=300", "--hidden_units=200"]
 """A step that takes long enough for a killed task to come back before the target."""
@@ -159,6 +159,46 @@ def test_peers_that_never_come_or_are_another_run_s(flags: list[str]) -> None:
         alone.until("its end", lambda: alone.chief.poll() is not None, restart=False)
         assert alone.chief.exits == [75]
         assert alone.ps_hosts[0] in alone.chief.named("peer_lost")[0]["message"]
+
+
+def misled(cluster: Cluster) -> str:
+    """Let the ps look for worker 1 at an address at which nobody listens, as for a pod that was replaced; return it."""
+    first, second = cluster.worker_hosts
+    there = f"127.0.0.1:{free_ports(1)[0]}"
+    cluster.tasks["ps", 0] = cluster.task("ps", 0, f"--worker_hosts={first},{there}")
+    cluster.start()
+    waiting = cluster.wait_for("waiting", "worker", 1)
+    assert waiting["address"] == second
+    assert there.rpartition(":")[2] in waiting["message"]
+    assert "Failed to connect" in waiting["message"]
+    return there
+
+
+def test_a_worker_waits_until_its_ps_finds_the_way_to_it(flags: list[str]) -> None:
+    with Cluster(1, 2, [*flags, "--train_steps=100", "--sync_replicas"]) as cluster:
+        there = misled(cluster)
+        with relay(there, cluster.worker_hosts[1]):
+            cluster.finish()
+        cluster.require_done()
+        late = cluster.tasks["worker", 1]
+        assert [event["event"] for event in late.events if event["event"] in {"waiting", "reached", "connected"}] == [
+            "waiting",
+            "reached",
+            "connected",
+        ]
+        assert late.named("target")[0]["worker_steps"] == [50, 50]
+        assert all(task.exits == [0] for task in cluster.tasks.values()), "nobody had to be started again"
+
+
+def test_a_worker_that_its_ps_never_finds_says_so(flags: list[str]) -> None:
+    with Cluster(1, 2, [*flags, "--train_steps=100", "--peer_timeout_seconds=8"]) as cluster:
+        misled(cluster)
+        lost = cluster.tasks["worker", 1]
+        cluster.until("its end", lambda: lost.poll() is not None, restart=False)
+        assert lost.exits == [75]
+        (said,) = lost.named("peer_lost")
+        assert said["message"].startswith("not reached by the parameter servers in 8 s: ")
+        assert "Failed to connect" in said["message"]
 
 
 def test_a_late_worker_finds_the_run_at_its_end(flags: list[str]) -> None:

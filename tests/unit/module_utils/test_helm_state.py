@@ -15,6 +15,7 @@ from ansible_collections.dtf.cluster.plugins.module_utils.errors import ActionFa
 from ansible_collections.dtf.cluster.plugins.module_utils.helm_client import Chart, Release, UnknownKind
 from ansible_collections.dtf.cluster.plugins.module_utils.helm_state import Difference, Releases, Wanted
 from ansible_collections.dtf.cluster.plugins.module_utils.kubernetes_client import Resource
+from tests.fixtures.own_clock import replace_sleep
 
 Document = dict[str, Any]
 CHART = Chart("small", "1.0.0", "1")
@@ -190,7 +191,7 @@ def actions(difference: Difference) -> list[tuple[str, str]]:
 
 @pytest.fixture(autouse=True)
 def no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(helm_state.time, "sleep", lambda _seconds: None)
+    replace_sleep(monkeypatch, helm_state)
 
 
 def test_what_is_as_it_should_be_is_no_difference_and_not_written() -> None:

@@ -35,6 +35,7 @@ from ansible_collections.dtf.cluster.plugins.module_utils.kube_errors import Gon
 from ansible_collections.dtf.cluster.plugins.module_utils.kubernetes_client import Cluster, path
 from ansible_collections.dtf.cluster.plugins.module_utils.manifests import KINDS, objects
 from ansible_collections.dtf.cluster.plugins.module_utils.spec import Topology
+from tests.fixtures.own_clock import replace_sleep
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "kubernetes_api"
 Answer = tuple[int, bytes | list[bytes]]
@@ -115,7 +116,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def cluster(server: Server, monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    monkeypatch.setattr(kubernetes_client.time, "sleep", lambda _seconds: None)
+    replace_sleep(monkeypatch, kubernetes_client)
     return connect(server)
 
 
@@ -260,7 +261,7 @@ def test_a_broken_connection_is_tried_again(server: Server, cluster: Cluster) ->
 
 
 def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kubernetes_client.time, "sleep", lambda _seconds: None)
+    replace_sleep(monkeypatch, kubernetes_client)
     error = failing(Cluster({"host": "https://127.0.0.1:1", "api_key": "k"}).version)
     assert error.code == "unreachable"
     assert "https://127.0.0.1:1 does not answer" in str(error)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
 
+from ansible_collections.dtf.cluster.plugins.module_utils import processes
 from ansible_collections.dtf.cluster.plugins.module_utils.processes import available_memory_mb, busy_cores
+from tests.fixtures.own_clock import replace_sleep
 
 MIB = 1 << 20
 MEMINFO = "MemTotal:       24683520 kB\nMemFree:         1024000 kB\nMemAvailable:   20480000 kB\n"
@@ -68,10 +69,10 @@ def test_cores_at_work_are_those_of_a_moment_in_which_nobody_here_works(
         # Of 100 ticks 20 are work, 10 interrupts, 70 rest; guests' time is in the user's already.
         stat.write_text("cpu  115 5 100 860 10 4 6 0 15 5\ncpu0 1 2 3\n", encoding="ascii")
 
-    monkeypatch.setattr(time, "sleep", meanwhile)
+    replace_sleep(monkeypatch, processes, meanwhile)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     assert busy_cores(stat=stat) == 1.2
-    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    replace_sleep(monkeypatch, processes)
     assert busy_cores(stat=stat) == 0
 
 

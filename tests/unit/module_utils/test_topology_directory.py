@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.dtf.cluster.plugins.module_utils import topology_directory
 from ansible_collections.dtf.cluster.plugins.module_utils.errors import ActionFailed
 from ansible_collections.dtf.cluster.plugins.module_utils.topology_directory import TopologyDirectory, read_json
+from tests.fixtures.own_clock import replace_sleep
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_removal_takes_everything_and_nothing_beside_it(directory: TopologyDirec
 
 def test_one_change_at_a_time(directory: TopologyDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     naps: list[float] = []
-    monkeypatch.setattr(topology_directory.time, "sleep", naps.append)
+    replace_sleep(monkeypatch, topology_directory, naps.append)
     with directory.locked():
         with pytest.raises(ActionFailed, match=f"'demo': process {os.getpid()} is changing it") as caught:
             directory.locked().__enter__()
@@ -114,7 +115,7 @@ def test_the_lock_names_its_holder_and_nobody_else(directory: TopologyDirectory,
 def test_the_holder_is_who_the_lock_says(
     directory: TopologyDirectory, monkeypatch: pytest.MonkeyPatch, written: bytes, holder: str
 ) -> None:
-    monkeypatch.setattr(topology_directory.time, "sleep", lambda _seconds: None)
+    replace_sleep(monkeypatch, topology_directory)
     with directory.locked():
         (directory.path / "lock").write_bytes(written)
         with pytest.raises(ActionFailed) as caught:
@@ -134,7 +135,7 @@ def test_a_lock_that_is_let_go_meanwhile_is_taken(
         if len(naps) == 3:
             first.__exit__(None, None, None)
 
-    monkeypatch.setattr(topology_directory.time, "sleep", nap)
+    replace_sleep(monkeypatch, topology_directory, nap)
     with directory.locked():
         assert len(naps) == 3
 
@@ -153,7 +154,7 @@ def test_a_lock_that_was_removed_while_it_was_waited_for_is_none(
             (directory.path / "lock").touch()
         first.__exit__(None, None, None)
 
-    monkeypatch.setattr(topology_directory.time, "sleep", nap)
+    replace_sleep(monkeypatch, topology_directory, nap)
     with pytest.raises(ActionFailed, match="'demo' was removed at this moment") as caught:
         directory.locked().__enter__()
     assert caught.value.code == "locked"

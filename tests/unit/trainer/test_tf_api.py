@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from dtf_trainer import tf_api
+
 TRAINER = Path(__file__).resolve().parents[3] / "trainer"
 
 PROBE = """
@@ -52,3 +54,23 @@ def test_import(switch: str, before: str, lean: bool) -> None:
     found: list[Any] = json.loads(done.stdout.splitlines()[-1])
     assert found == [lean, 11.0, True, True]
     assert ("lean import of TensorFlow failed" in done.stderr) == bool(before)
+
+
+REFUSED = "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.7:9000: connect() timed out"
+
+#: As TensorFlow 2.21 tells of a failure on another task.
+HEADINGS = "=====================\nUNAVAILABLE: From /job:worker/replica:0/task:1:"
+
+
+@pytest.mark.parametrize(
+    ("message", "telling"),
+    [
+        (f"{REFUSED}\nAdditional GRPC error information from remote target /job:ps:\n:UNKNOWN", REFUSED),
+        (f"Graph execution error:\n\n{HEADINGS}\n{REFUSED}\n\t [[{{{{node X}}}}]]", REFUSED),
+        ("Graph execution error:\n\nFrom /job:ps/replica:0/task:0:\nSocket closed", "Socket closed"),
+        ("Graph execution error:", "Graph execution error:"),
+        ("", ""),
+    ],
+)
+def test_of_an_error_the_line_is_told_that_says_what_happened(message: str, telling: str) -> None:
+    assert tf_api.said(RuntimeError(message)) == telling

@@ -103,6 +103,7 @@ class KubeRun:
     def close(self) -> None:
         """End watching."""
         self._watch.close()
+        self.logs.close()
 
     def wait(self, show: Callable[[Moment], None], timeout: float | None) -> tuple[Moment, float, bool]:
         """Look whenever something happens, until the run is over.

@@ -107,6 +107,10 @@ class PodLogs:
             # What killed a task is often said by the container before the present one.
             for start in range(max(0, pod.restarts - 1), pod.restarts + 1):
                 self._complete(pod, start, deadline)
+        self.close()
+
+    def close(self) -> None:
+        """Follow no log any more."""
         self._closed = True
         for stream in list(self._streams.values()):
             stream.close()

@@ -134,6 +134,9 @@ def waiting() -> Iterator[Begin]:
     yield begin
     for run in begun:
         run.close()
+    for follower in [thread for thread in threading.enumerate() if thread.name.startswith("log ")]:
+        follower.join(5)
+        assert not follower.is_alive(), f"{follower.name} goes on after its run is closed"
 
 
 def outcome(run: KubeRun, timeout: float | None = 20) -> Moment:

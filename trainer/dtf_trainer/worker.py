@@ -247,7 +247,7 @@ class Worker:
             session.close()
             if absence is not None and ours:
                 lost = "not reached by the parameter servers"
-                absence.goes_on(time.monotonic(), f"a parameter server says: {seen}")
+                absence.goes_on(time.monotonic(), seen)
             if time.monotonic() >= deadline:
                 raise PeerLost(f"{lost} in {config.peer_timeout_seconds:.0f} s: {seen}")
             time.sleep(4 * POLL_SECONDS)

@@ -408,12 +408,12 @@ def test_tasks_that_run_and_do_not_reach_each_other() -> None:
 
 def test_a_task_that_its_parameter_servers_do_not_reach() -> None:
     address = "demo-chief-0.demo-chief.default.svc:9000"
-    waiting = trainer("waiting", "worker", 0, address=address, message="a parameter server says: connect() timed out")
+    waiting = trainer("waiting", "worker", 0, address=address, message="connect() timed out")
     events = [trainer("serving", "ps", 0), trainer("serving", "worker", 0), waiting]
     pods = [pod("ps"), pod()]
     (suspicion,) = found({"pods": pods, "trainer": events})
     assert (suspicion.cause.reason, suspicion.cause.task, suspicion.patience) == ("no_connection", "worker-0", LONG)
-    assert f"its parameter servers cannot reach it at {address}: a parameter server says" in suspicion.cause.message
+    assert f"its parameter servers cannot reach it at {address}: connect() timed out" in suspicion.cause.message
     assert "networkpolicy" in suspicion.cause.next_step
     assert found({"pods": pods, "trainer": [*events, trainer("reached", "worker", 0, address=address)]}) == []
 

@@ -10,13 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-
 from ..module_utils.benchmark_directory import differing, read_text, write_files
 from ..module_utils.errors import ActionFailed, InvalidInput, Problem
 from ..module_utils.reader import Reader
 from ..plugin_utils.benchmark_comparison import FAILS_ON, Side, comparison, nothing_shared, table, unreadable
+from ..plugin_utils.controller_action import ControllerAction
 
 # What is wrong with any of them is told together with the rest, so nothing is refused here.
 ARGUMENTS = {
@@ -31,24 +29,18 @@ MOST_NAMED = 3
 DOCUMENT, TEXT = "comparison.json", "comparison.txt"
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Reads both folders, shows the table, writes where it is told to, fails as it is told to."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, object] | None = None) -> dict[str, object]:
+    def answer(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return ``{changed, comparison, table, path}``."""
-        super().run(tmp, task_vars)
-        _validation, options = self.validate_argument_spec(ARGUMENTS)
-        try:
-            before, after, threshold, fail_on, output = read_input(options)
-            document = comparison(before, after, threshold, fail_on)
-            nothing = nothing_shared(document)
-            if nothing:
-                raise ActionFailed("nothing_to_compare", nothing)
-        except (ActionFailed, InvalidInput) as error:
-            raise AnsibleActionFail(str(error), result={"failure": error.as_failure()}) from error
+        before, after, threshold, fail_on, output = read_input(options)
+        document = comparison(before, after, threshold, fail_on)
+        nothing = nothing_shared(document)
+        if nothing:
+            raise ActionFailed("nothing_to_compare", nothing)
         text = table(document)
         self._display.display(f"\n{text}\n")
         result = {"comparison": document, "table": text + "\n", **self._written(document, text, output)}

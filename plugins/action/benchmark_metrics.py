@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
+from typing import Any
 
 from ..module_utils.benchmark_directory import read_text, write_text
-from ..module_utils.errors import ActionFailed, InvalidInput, Problem
+from ..module_utils.errors import InvalidInput, Problem
+from ..plugin_utils.controller_action import ControllerAction
 from ..plugin_utils.metrics import metrics
 from ..plugin_utils.report_files import read_document
 
@@ -22,25 +21,19 @@ ARGUMENTS = {
 FILE = "metrics.prom"
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Writes the metrics beside the benchmark, and where a collector picks them up."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, object] | None = None) -> dict[str, object]:
+    def answer(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return ``{changed, paths}``."""
-        super().run(tmp, task_vars)
-        _validation, options = self.validate_argument_spec(ARGUMENTS)
         directory = Path(options["results_dir"]).expanduser().absolute()
         if self._task.check_mode and not (directory / "benchmark.json").is_file():
             # The tasks before this one would have made it.
             return {"changed": False, "paths": []}
-        try:
-            paths = [directory / FILE, *_textfile(options["textfile"])]
-            text = metrics(read_document(directory))
-        except (ActionFailed, InvalidInput) as error:
-            raise AnsibleActionFail(str(error), result={"failure": error.as_failure()}) from error
+        paths = [directory / FILE, *_textfile(options["textfile"])]
+        text = metrics(read_document(directory))
         before = {path: read_text(path) for path in paths}
         stale = [path for path in paths if before[path] != text]
         if not self._task.check_mode:

@@ -8,12 +8,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
+from typing import Any
 
 from ..module_utils.benchmark_directory import differing, read_bytes, write_files
-from ..module_utils.errors import ActionFailed
+from ..plugin_utils.controller_action import ControllerAction
 from ..plugin_utils.report_files import PAGE, former_files, read_document, report_files
 
 ARGUMENTS = {
@@ -22,24 +20,18 @@ ARGUMENTS = {
 }
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Writes the files that differ, and removes pictures that are not made any more."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, object] | None = None) -> dict[str, object]:
+    def answer(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return ``{changed, path, figures}``."""
-        super().run(tmp, task_vars)
-        _validation, options = self.validate_argument_spec(ARGUMENTS)
         directory = Path(options["results_dir"]).expanduser().absolute()
         if self._task.check_mode and not (directory / "benchmark.json").is_file():
             # The tasks before this one would have made it.
             return {"changed": False, "path": None, "figures": []}
-        try:
-            files = report_files(directory, read_document(directory), sorted(set(options["figures"])))
-        except ActionFailed as error:
-            raise AnsibleActionFail(str(error), result={"failure": error.as_failure()}) from error
+        files = report_files(directory, read_document(directory), sorted(set(options["figures"])))
         stale = differing(directory, files)
         former = former_files(directory, files)
         before = _digests(directory, [*stale, *former])

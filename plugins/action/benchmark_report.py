@@ -9,13 +9,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-
 from ..module_utils.benchmark_directory import differing, read_plan, read_runs, read_text, write_files
-from ..module_utils.errors import ActionFailed, InvalidInput
+from ..module_utils.errors import ActionFailed
 from ..plugin_utils.benchmark_document import benchmark_document, check_judgement
 from ..plugin_utils.benchmark_tables import cells_csv, runs_csv, table
+from ..plugin_utils.controller_action import ControllerAction
 
 ARGUMENTS = {
     "name": {"type": "str", "required": True},
@@ -24,29 +22,21 @@ ARGUMENTS = {
 }
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Reads plan and runs, writes what is derived from them where it differs, shows the table."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, object] | None = None) -> dict[str, object]:
+    def answer(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return ``{changed, benchmark, table, path}``."""
-        super().run(tmp, task_vars)
-        _validation, options = self.validate_argument_spec(ARGUMENTS)
         directory = Path(options["results_dir"]).expanduser().absolute()
-        try:
-            check_judgement(options["name"], options["gain_threshold"])
-            plan, runs = read_plan(directory), read_runs(directory)
-            if plan is None and not runs:
-                if self._task.check_mode:
-                    return {"changed": False, "benchmark": None, "table": "", "path": None}
-                raise ActionFailed(
-                    "no_runs", f"there is no plan.json and no run in {directory}: run the benchmark first"
-                )
-            document = benchmark_document(options["name"], runs, plan, options["gain_threshold"])
-        except (ActionFailed, InvalidInput) as error:
-            raise AnsibleActionFail(str(error), result={"failure": error.as_failure()}) from error
+        check_judgement(options["name"], options["gain_threshold"])
+        plan, runs = read_plan(directory), read_runs(directory)
+        if plan is None and not runs:
+            if self._task.check_mode:
+                return {"changed": False, "benchmark": None, "table": "", "path": None}
+            raise ActionFailed("no_runs", f"there is no plan.json and no run in {directory}: run the benchmark first")
+        document = benchmark_document(options["name"], runs, plan, options["gain_threshold"])
         return self._write(directory, document)
 
     def _write(self, directory: Path, document: dict[str, Any]) -> dict[str, object]:

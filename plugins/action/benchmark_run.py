@@ -15,14 +15,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-
 from ..module_utils import sweep
 from ..module_utils.benchmark_directory import note_run, read_other_runs, read_plan, read_runs, write_text
+from ..module_utils.errors import ActionFailed
 from ..module_utils.hosts import new_run_id
 from ..module_utils.run_document import refused_document
 from ..module_utils.spec import Topology
+from ..plugin_utils.controller_action import ControllerAction
 
 ARGUMENTS = {
     "results_dir": {"type": "path", "required": True},
@@ -33,22 +32,18 @@ ARGUMENTS = {
 }
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Looks at the plan and the runs, answers, and notes what is being made."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, object] | None = None) -> dict[str, object]:
+    def answer(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return ``{changed, wanted, reason, benchmark, label}``."""
-        super().run(tmp, task_vars)
-        _validation, options = self.validate_argument_spec(ARGUMENTS)
         directory, number, refused = Path(options["results_dir"]), options["number"], options["refused"] or []
         plan: sweep.Document = read_plan(directory) or {"runs": []}
         slot = next((slot for slot in sweep.slots(plan) if slot.number == number), None)
         if slot is None:
-            message = f"there is no run {number} in the plan of {directory}"
-            raise AnsibleActionFail(message, result={"failure": {"code": "no_plan", "message": message}})
+            raise ActionFailed("no_plan", f"there is no run {number} in the plan of {directory}")
         topology = plan["cells"][slot.cell]["topology"]
         runs = read_runs(directory)
         turn = sweep.turn(plan, slot, runs, read_other_runs(directory), options["retry_since"])

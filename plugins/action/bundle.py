@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.plugins.action import ActionBase
 
 from ..module_utils.bundle import (
     ARCHITECTURES,
@@ -36,6 +35,7 @@ from ..module_utils.errors import ActionFailed, InvalidInput, Problem
 from ..module_utils.host_files import read, write
 from ..plugin_utils.bundle_fetch import Fetched, Fetcher
 from ..plugin_utils.bundle_folder import BundleFolder
+from ..plugin_utils.controller_action import ControllerAction
 from ..plugin_utils.download import Client
 from ..plugin_utils.progress_display import ProgressDisplay, controller_has_terminal
 
@@ -86,21 +86,15 @@ class Plan:
     gone: list[str]
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Brings a bundle's folder to what the lock says, or says what is wrong with it."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, object] | None = None) -> dict[str, Any]:
+    def answer(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return ``{changed, fetched, removed, pinned, downloads, addresses, artifacts, diff}``."""
-        super().run(tmp, task_vars)
-        _validation, options = self.validate_argument_spec(ARGUMENTS)
-        try:
-            with _environment(options["environment"]):
-                return self._brought(options)
-        except (InvalidInput, ActionFailed) as error:
-            return {"failed": True, "msg": str(error), "failure": error.as_failure()}
+        with _environment(options["environment"]):
+            return self._brought(options)
 
     def _brought(self, options: Mapping[str, Any]) -> dict[str, Any]:
         document, mirrors = _read(options)

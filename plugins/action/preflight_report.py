@@ -14,13 +14,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ..module_utils.errors import InvalidInput
 from ..module_utils.preflight import ERROR, Site
 from ..module_utils.preflight_report import conclusion, document, judge, table
 from ..plugin_utils.collection_version import collection_version
+from ..plugin_utils.controller_action import ControllerAction
 
 ARGUMENTS = {
     "site": {"type": "dict", "required": True},
@@ -35,20 +34,14 @@ NARROWEST = 100
 FILE = "preflight.json"
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Judges, shows the table, writes the report."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def answer(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return ``{changed, verdict, summary, path, findings}``; an error among the findings fails the task."""
-        super().run(tmp, task_vars)
-        _validation, options = self.validate_argument_spec(ARGUMENTS)
-        try:
-            site = Site.from_params(options["site"])
-        except InvalidInput as error:
-            return {"failed": True, "msg": str(error), "failure": error.as_failure()}
+        site = Site.from_params(options["site"])
         results, visits = options["results"], options["visits"]
         findings = judge(results, options["listening"], visits, site, options["accepted"])
         report = document(findings, list(results), visits, site, _times(results), collection_version())

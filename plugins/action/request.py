@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
 from ..module_utils.errors import InvalidInput, Problem
 from ..module_utils.grid import WORDS, read_words, unknown_words
+from ..plugin_utils.controller_action import ControllerAction
 
 ARGUMENTS = {
     "words": {"type": "dict", "default": {}},
@@ -32,16 +32,13 @@ COLLECTION = Path(__file__).absolute().parents[2]
 SAFE_LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Reads the command line; changes nothing."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, object] | None = None) -> dict[str, object]:
+    def answer(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return ``{changed, cells, repeats}``, or fail with every problem."""
-        super().run(tmp, task_vars)
-        _validation, options = self.validate_argument_spec(ARGUMENTS)
         request, problems = read_words(options["words"], options["base"], sweep=options["sweep"])
         given = load_extra_vars(self._loader)
         extra = {name: value for name, value in given.items() if not name.startswith("ansible_")}
@@ -49,8 +46,7 @@ class ActionModule(ActionBase):
         problems = unknown_words(extra, known) + problems
         problems.extend(results_problems(options["results_dir"]))
         if problems:
-            error = InvalidInput("the command line", problems)
-            return {"failed": True, "msg": str(error), "failure": error.as_failure()}
+            raise InvalidInput("the command line", problems)
         return {"changed": False, "cells": [dict(cell) for cell in request.cells], "repeats": request.repeats}
 
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
+from typing import Any
 
 from ..module_utils.benchmark_directory import differing, read_plan, read_runs, read_text, write_files
-from ..module_utils.errors import ActionFailed, InvalidInput
+from ..module_utils.errors import ActionFailed
+from ..plugin_utils.controller_action import ControllerAction
 from ..plugin_utils.thesis_document import thesis_document
 from ..plugin_utils.thesis_experiments import EXPERIMENTS, NAMES
 from ..plugin_utils.thesis_page import FIGURES, PAGE, thesis_files
@@ -26,31 +25,22 @@ ARGUMENTS = {
 OURS = {f"{FIGURES}/{name}.{extension}" for name in NAMES for extension in ("svg", "png")}
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Reads plans and runs, writes the files that differ, shows the verdicts."""
 
-    _requires_connection = False
-    _supports_check_mode = True
+    arguments = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, object] | None = None) -> dict[str, object]:
+    def answer(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return ``{changed, thesis, table, path}``."""
-        super().run(tmp, task_vars)
-        _validation, options = self.validate_argument_spec(ARGUMENTS)
         results = Path(options["results_dir"]).expanduser().absolute()
         folders = {entry.name: results / f"{options['name']}-{entry.name}" for entry in EXPERIMENTS}
         measured = {name: (read_plan(folder), read_runs(folder)) for name, folder in folders.items()}
         if not any(runs for _plan, runs in measured.values()):
             if self._task.check_mode:
                 return {"changed": False, "thesis": None, "table": "", "path": None}
-            missing = ActionFailed(
-                "no_runs", f"there is no run in {folders['kind-workers']} and its like: measure first"
-            )
-            raise AnsibleActionFail(str(missing), result={"failure": missing.as_failure()})
-        try:
-            document = thesis_document(options["name"], {name: found for name, found in measured.items() if any(found)})
-            files = thesis_files(document, sorted(set(options["figures"])))
-        except (ActionFailed, InvalidInput) as error:
-            raise AnsibleActionFail(str(error), result={"failure": error.as_failure()}) from error
+            raise ActionFailed("no_runs", f"there is no run in {folders['kind-workers']} and its like: measure first")
+        document = thesis_document(options["name"], {name: found for name, found in measured.items() if any(found)})
+        files = thesis_files(document, sorted(set(options["figures"])))
         text = "\n".join([document["answer"], *_rows(document["claims"])]) + "\n"
         files["thesis.json"] = (json.dumps(document, indent=2) + "\n").encode("utf-8")
         files["summary.txt"] = text.encode("utf-8")

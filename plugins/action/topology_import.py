@@ -6,29 +6,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
-from ansible.plugins.action import ActionBase
 
 from ..module_utils.errors import InvalidInput, Problem
 from ..module_utils.topology_import import Imported, import_manifests
+from ..plugin_utils.controller_action import ControllerAction
+
+ARGUMENTS = {"path": {"type": "path", "required": True}}
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """Reads the file and answers; no host is asked."""
 
-    _supports_check_mode = True
-    _requires_connection = False
+    arguments = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, object] | None = None) -> dict[str, object]:
+    def answer(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return the topology and what was left behind."""
-        super().run(tmp, task_vars)
-        _validated, options = self.validate_argument_spec({"path": {"type": "path", "required": True}})
-        try:
-            # A relative path is looked for where a playbook's files are.
-            found = read(Path(self._loader.path_dwim(options["path"])))
-        except InvalidInput as error:
-            return {"failed": True, "msg": str(error), "failure": error.as_failure()}
+        # A relative path is looked for where a playbook's files are.
+        found = read(Path(self._loader.path_dwim(options["path"])))
         return {
             "changed": False,
             "topology": found.params,

@@ -202,8 +202,8 @@ options:
           - Seconds a task waits for a peer before it gives up and is restarted.
           - A connection on which nothing is acknowledged for a third of it is broken off, so that a peer whose host was
             booted is spoken to again.
-          - The pod of a worker that comes back at another address is found by its parameter servers after up to 30 s; with
-            less than that it is restarted meanwhile.
+          - The pod of a worker that comes back at another address is found by its parameter servers after up to 30 s;
+            with less than that it is restarted meanwhile.
         type: float
         default: 60.0
       stop_grace_seconds:

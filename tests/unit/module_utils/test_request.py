@@ -11,6 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 import yaml
+from ansible.errors import AnsibleActionFail
 
 from ansible_collections.dtf.cluster.plugins.action import request as request_module
 from ansible_collections.dtf.cluster.plugins.action.request import ActionModule, results_problems, role_variables
@@ -92,11 +93,14 @@ def test_some_of_them_by_name(name: str) -> None:
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, extra: dict[str, object], **arguments: object) -> dict[str, Any]:
-    """Return the result of the action for variables of the command line and a task's arguments."""
+    """Return the result of the action for variables of the command line and a task's arguments, failed or not."""
     monkeypatch.setattr(request_module, "load_extra_vars", lambda _loader: extra)
     task = Mock(args=arguments, async_val=0, check_mode=False)
     action = ActionModule(task, Mock(), Mock(check_mode=False), Mock(), Mock(), Mock())
-    result: dict[str, Any] = action.run(task_vars={})
+    try:
+        result: dict[str, Any] = action.run(task_vars={})
+    except AnsibleActionFail as error:
+        result = {"failed": True, "msg": str(error), **error.result}
     return result
 
 

@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils.errors import ActionFailed, InvalidInput
 
 
-class ControllerAction(ActionBase, abc.ABC):
+class ControllerAction(ActionBase):
     """An action that asks no host, and knows what it would do in check mode."""
 
     #: The options, as a module's ``argument_spec``.

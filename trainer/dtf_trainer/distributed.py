@@ -187,6 +187,7 @@ class SharedState:
         self._variable("round", api.int64, (), 0)
         self._add_reads_and_assignments()
         self._add_queues()
+        self._add_fetches(f"/job:worker/task:{config.task_index}/device:CPU:0")
 
     def _variable(self, name: str, dtype: Untyped, shape: tuple[int, ...], server: int) -> None:
         with self.graph.device(ps_device(server)):
@@ -231,6 +232,15 @@ class SharedState:
             with self.graph.device(ps_device(0)):
                 self.wake_all.append(raw.QueueEnqueueV2(handle=queue, components=[self.wake_number]))
 
+    def _add_fetches(self, here: str) -> None:
+        """Add, for each ps, the fetching of a number from the device ``here`` of this worker."""
+        with self.graph.device(here):
+            self._number = self.api.raw.Placeholder(dtype=self.api.int64, shape=())
+        self._fetched = []
+        for server in range(self.servers):
+            with self.graph.device(ps_device(server)):
+                self._fetched.append(self.api.raw.Identity(input=self._number))
+
     def queue(self, name: str) -> Tensor:
         """Return a queue of whole numbers on ps 0."""
         with self.graph.device(ps_device(0)):
@@ -261,20 +271,6 @@ class SharedState:
         """Return the parameters that ps ``server`` holds."""
         return [name for name, place in self.placement.items() if place == server]
 
-    def fetched(self, source: str) -> list[Tensor]:
-        """Return, for each ps, an operation with which it fetches a number from the device ``source``.
-
-        A ps fetches what is sent to it, over a connection that it makes itself, to the address it knows.
-        """
-        raw = self.api.raw
-        with self.graph.device(source):
-            self.number = raw.Placeholder(dtype=self.api.int64, shape=())
-        there = []
-        for server in range(self.servers):
-            with self.graph.device(ps_device(server)):
-                there.append(raw.Identity(input=self.number))
-        return there
-
     # What follows runs operations.
 
     def claims(self, session: Session) -> list[tuple[str | None, int | None]]:
@@ -286,6 +282,10 @@ class SharedState:
             owner = session.run(self._reads[f"identity/{server}"]).decode() if owned else None
             found.append((owner, int(session.run(self._reads[f"generation/{server}"])) if ready else None))
         return found
+
+    def reach_back(self, session: Session) -> None:
+        """Have every ps fetch a number from this worker: over a connection of its own, to the address it knows."""
+        session.run(self._fetched, {self._number: 0})
 
     def fetch(self, session: Session, names: Iterable[str]) -> Values:
         """Return the values of the variables ``names``, all read in one run."""

@@ -156,7 +156,6 @@ class Worker:
             self._stepper = make_stepper(api, graph, config, self._state, data)
             self._status = self._state.status([])
             self._woken = self._state.dequeue(self._state.wake[config.task_index])
-            self._fetched = self._state.fetched(f"/job:worker/task:{config.task_index}/device:CPU:0")
         self._chief = (
             Chief(api, config, data, self._state, log, found=found, path=checkpoint_path(config))
             if config.is_chief
@@ -239,7 +238,7 @@ class Worker:
                 ours = all(owner == config.run_id for owner in owners) or (config.existing_servers and config.is_chief)
                 if ours:
                     absence = absence or Absence(config.worker_hosts[config.task_index], self._log.emit)
-                    session.run(self._fetched, {self._state.number: 0})
+                    self._state.reach_back(session)
                     absence.ends()
                     return session
             except self._api.OpError as problem:

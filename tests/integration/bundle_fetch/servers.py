@@ -11,7 +11,7 @@ import ssl
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +22,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from tests.fixtures.relay import exchange
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -216,23 +218,12 @@ def proxy(port: int, tunnels: list[str]) -> Iterator[int]:
             with socket.create_connection(("127.0.0.1", port)) as there:
                 self.send_response(200)
                 self.end_headers()
-                back = threading.Thread(target=_pump, args=(there, self.connection), daemon=True)
-                back.start()
-                _pump(self.connection, there)
-                back.join()
+                exchange(self.connection, there)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Gate)
     server.daemon_threads = True
     with _running(server):
         yield server.server_address[1]
-
-
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while block := source.recv(65536):
-            target.sendall(block)
-    with suppress(OSError):
-        target.shutdown(socket.SHUT_WR)
 
 
 def certificate(folder: Path, hosts: list[str]) -> Path:

@@ -62,36 +62,6 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
-@contextlib.contextmanager
-def relay(there: str, target: str) -> Iterator[None]:
-    """Listen at the address ``there``, and pass on all that comes to ``target`` and back."""
-    host, _, port = target.rpartition(":")
-    beside: list[socket.socket] = []
-
-    def pump(source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while content := source.recv(1 << 16):
-                sink.sendall(content)
-            sink.shutdown(socket.SHUT_WR)
-
-    def accept(listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                own, _ = listener.accept()
-                far = socket.create_connection((host, int(port)))
-                beside.extend((own, far))
-                for ways in ((own, far), (far, own)):
-                    threading.Thread(target=pump, args=ways, daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", int(there.rpartition(":")[2]))) as listener:
-        threading.Thread(target=accept, args=(listener,), daemon=True).start()
-        yield
-        # A thread that waits for the next connection holds the port until it is woken.
-        listener.shutdown(socket.SHUT_RDWR)
-    for each in beside:
-        each.close()
-
-
 class Task:
     """One task, with all its starts: what it said, and how it ended each time."""
 

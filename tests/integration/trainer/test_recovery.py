@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from dtf_trainer import checkpoint
+from tests.fixtures.relay import relay
 
-from .cluster import Cluster, Key, Task, free_ports, relay, require_sums
+from .cluster import Cluster, Key, Task, free_ports, require_sums
 
 SLOW = ["--batch_size=300", "--hidden_units=200"]
 """A step that takes long enough for a killed task to come back before the target."""
@@ -161,23 +162,24 @@ def test_peers_that_never_come_or_are_another_run_s(flags: list[str]) -> None:
         assert alone.ps_hosts[0] in alone.chief.named("peer_lost")[0]["message"]
 
 
-def misled(cluster: Cluster) -> str:
-    """Let the ps look for worker 1 at an address at which nobody listens, as for a pod that was replaced; return it."""
+def misled(cluster: Cluster) -> int:
+    """Let the ps look for worker 1 at a port at which nobody listens, as for a pod that was replaced; return it."""
     first, second = cluster.worker_hosts
-    there = f"127.0.0.1:{free_ports(1)[0]}"
-    cluster.tasks["ps", 0] = cluster.task("ps", 0, f"--worker_hosts={first},{there}")
+    (port,) = free_ports(1)
+    cluster.tasks["ps", 0] = cluster.task("ps", 0, f"--worker_hosts={first},127.0.0.1:{port}")
     cluster.start()
     waiting = cluster.wait_for("waiting", "worker", 1)
     assert waiting["address"] == second
-    assert there.rpartition(":")[2] in waiting["message"]
+    assert str(port) in waiting["message"]
     assert "Failed to connect" in waiting["message"]
-    return there
+    return port
 
 
 def test_a_worker_waits_until_its_ps_finds_the_way_to_it(flags: list[str]) -> None:
     with Cluster(1, 2, [*flags, "--train_steps=100", "--sync_replicas"]) as cluster:
-        there = misled(cluster)
-        with relay(there, cluster.worker_hosts[1]):
+        port = misled(cluster)
+        host, _, own = cluster.worker_hosts[1].rpartition(":")
+        with relay(port, (host, int(own))):
             cluster.finish()
         cluster.require_done()
         late = cluster.tasks["worker", 1]
